@@ -19,7 +19,7 @@ from torch.utils.checkpoint import checkpoint
 from mixupe_theory import _validation as check
 from mixupe_theory.mixing import BetaLaw, symmetrized_quadrature
 
-MAX_NODES = 256
+MAX_NODES = 1024
 PILOT_PAIRS = 512
 DEFAULT_CHUNK = 4096
 
@@ -119,7 +119,7 @@ def mixup_loss(
         A 0-d tensor, differentiable in f's parameters.
 
     Raises:
-        AccuracyNotReached: (a ValueError) if two rules of up to 256 nodes still differ by more than rtol.
+        AccuracyNotReached: (a ValueError) if two rules of up to 1024 nodes still differ by more than rtol.
         TypeError: If an argument has the wrong type or dtype.
         ValueError: If a value or shape is not allowed; the message names the argument.
 

@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
+from scipy.linalg import eigh_tridiagonal
 
 from mixupe_theory import _validation as check
 
@@ -154,6 +156,7 @@ def _gauss_from_zero(alpha: float, beta: float, m: int) -> tuple[np.ndarray, np.
     return nodes, 1 / squares
 
 
+@lru_cache(maxsize=256)
 def symmetrized_quadrature(law: BetaLaw, m: int) -> tuple[np.ndarray, np.ndarray]:
     """Gauss rule of m nodes of the law of lambda or 1 - lambda, each with probability 1/2.
 
@@ -163,25 +166,20 @@ def symmetrized_quadrature(law: BetaLaw, m: int) -> tuple[np.ndarray, np.ndarray
     """
     if law.alpha == law.beta:
         return law.quadrature(m)
-    nodes, weights = (np.concatenate(parts) for parts in zip(*_both(law, m), strict=True))
-    weights = weights / 2
-    # Lanczos with full reorthogonalization on the 2m-point discrete measure gives its Jacobi matrix
-    basis = [np.sqrt(weights)]
-    diagonal, off = np.zeros(m), np.zeros(max(m - 1, 0))
+    rules = (law.quadrature(m), law.reflected().quadrature(m))
+    nodes, weights = (np.concatenate(parts) for parts in zip(*rules, strict=True))
+    # Lanczos with full reorthogonalization on the discrete measure of 2m points gives the mixture's Jacobi matrix
+    basis = np.zeros((m, 2 * m))
+    basis[0] = np.sqrt(weights / 2)
+    diagonal, off = np.zeros(m), np.zeros(m - 1)
     for k in range(m):
         v = nodes * basis[k]
         diagonal[k] = basis[k] @ v
-        if k == m - 1:
-            break
-        for _ in range(2):
-            for b in basis:
-                v = v - (b @ v) * b
-        off[k] = np.linalg.norm(v)
-        basis.append(v / off[k])
-    values, vectors = np.linalg.eigh(np.diag(diagonal) + np.diag(off, 1) + np.diag(off, -1))
+        if k < m - 1:
+            for _ in range(2):
+                v -= basis[: k + 1].T @ (basis[: k + 1] @ v)
+            off[k] = np.linalg.norm(v)
+            basis[k + 1] = v / off[k]
+    values, vectors = eigh_tridiagonal(diagonal, off)
     weights = vectors[0] ** 2
     return np.clip(values, 0.0, 1.0), weights / weights.sum()
-
-
-def _both(law: BetaLaw, m: int):
-    return law.quadrature(m), law.reflected().quadrature(m)

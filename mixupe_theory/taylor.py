@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from mixupe_theory import _validation as check
 from mixupe_theory import recurrences as series
 
-PAIR_CHUNK = 4096
+PAIR_CHUNK = 4096  # coefficients of pairs held at once
 
 
 class NoTaylorRule(ValueError):
@@ -92,8 +92,9 @@ def pairwise_jet(
 
 def _pairs(f, x, order):
     n = x.shape[0]
-    for start in range(0, n * n, PAIR_CHUNK):
-        pair = torch.arange(start, min(start + PAIR_CHUNK, n * n), device=x.device)
+    chunk = max(1, PAIR_CHUNK // (order + 1))
+    for start in range(0, n * n, chunk):
+        pair = torch.arange(start, min(start + chunk, n * n), device=x.device)
         i, j = pair // n, pair % n
         yield i, j, _coefficients(f, x[i], x[j] - x[i], order)
 

@@ -1,0 +1,236 @@
+"""Theorem 1: the mixup loss as standard loss plus a Taylor expansion in a = 1 - lambda.
+
+With x' - x_i = v, c_k = J^k f(x_i) v^k / k! and a ~ D_lambda, the deck's implicit regularizer is, remainders dropped,
+
+    R = 1/n sum_i E[ sum_{k=1}^K a^k/k! J_h^k(f(x_i)) Delta_i^k - a y_i^T Delta_i ],  Delta_i = sum_{k=1}^K a^{k-1} c_k.
+
+Both forms of it are polynomials in a whose coefficients come from jets and whose expectation comes from the exact
+moments of D_lambda: nothing is sampled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch.nn import functional as F
+
+from mixupe_theory import _validation as check
+from mixupe_theory import recurrences as series
+from mixupe_theory.losses import mixup_loss, pointwise_loss, standard_loss
+from mixupe_theory.mixing import BetaLaw
+from mixupe_theory.taylor import pairwise_jet
+
+RECURRENCE_DEPTH = 6
+RECURRENCE_WINDOW = 16
+
+
+@dataclass(frozen=True)
+class Expansion:
+    """Theorem 1 for one data set, network and law, orders 1..K.
+
+    Attributes:
+        standard: L_n^std, 0-d.
+        mixup: L_n^mix, 0-d.
+        nested: (K,); entry k-1 is the deck's R with both sums truncated at k, remainders dropped (cumulative).
+        collected: (K,); entry k-1 is the single term of order k of the Taylor series of
+            a -> ell(x_i + a (x_j - x_i), y_i), averaged over pairs, times E[a^k].
+    """
+
+    standard: torch.Tensor
+    mixup: torch.Tensor
+    nested: torch.Tensor
+    collected: torch.Tensor
+
+    @property
+    def remainder(self) -> torch.Tensor:
+        """(K,); mixup - standard - nested, what the printed formula leaves to psi and psi_hat."""
+        return self.mixup - self.standard - self.nested
+
+
+def expand(
+    f: Callable,
+    x: torch.Tensor,
+    y: torch.Tensor,
+    law: BetaLaw,
+    order: int,
+    head: str = "softmax",
+    *,
+    rtol: float = 1e-10,
+) -> Expansion:
+    """Expand the mixup loss as in Theorem 1 (deck, "Implicit Regularization of Mixup").
+
+    Args:
+        f: A module or callable (n, ...) -> (n, c) that :mod:`mixupe_theory.taylor` can expand.
+        x: Inputs, (n, ...), floating point.
+        y: Class indices, one-hot or soft targets; see :func:`mixupe_theory.standard_loss`.
+        law: The law of lambda; the expansion's expectations are under ``law.tilted()``.
+        order: Highest order K, at least 1.
+        head: "softmax" or "sigmoid".
+        rtol: Relative accuracy of the mixup loss; see :func:`mixupe_theory.mixup_loss`.
+
+    Returns:
+        An :class:`Expansion`, differentiable in f's parameters.
+
+    Raises:
+        NoTaylorRule: If f has a layer that cannot be expanded.
+        AccuracyNotReached: If the mixup loss cannot be computed to rtol.
+        TypeError, ValueError: On bad arguments, naming them.
+
+    Example:
+        >>> x, y = torch.eye(2, dtype=torch.float64), torch.tensor([0, 1])
+        >>> e = expand(lambda x: x, x, y, BetaLaw(1.0), order=8)
+        >>> (e.remainder[[0, 3, 7]].abs() < torch.tensor([0.1, 1e-2, 1e-3])).all().item()
+        True
+    """
+    targets = check.problem(f, x, y, head)
+    order = check.integer("order", order, least=1)
+    nested, collected = 0.0, 0.0
+    for i, _, coefficients in pairwise_jet(f, x, order):
+        nested = nested + nested_polynomials(coefficients, targets[i], head).sum(1)
+        collected = collected + loss_coefficients(coefficients, targets[i], head).sum(1)
+    n_pairs = x.shape[0] ** 2
+    moments = [law.tilted().a_moment(k) for k in range(order**2 + 1)]
+    moment = torch.tensor(moments, dtype=x.dtype, device=x.device)
+    return Expansion(
+        standard=standard_loss(f, x, y, head),
+        mixup=mixup_loss(f, x, y, law, head, rtol=rtol),
+        nested=nested @ moment / n_pairs,
+        collected=collected[1:] * moment[1 : order + 1] / n_pairs,
+    )
+
+
+@torch.no_grad()
+def convergence_radius(f: Callable, x: torch.Tensor, order: int = 40, head: str = "softmax") -> torch.Tensor:
+    """Radius of convergence in a of Theorem 1's series along every pair, a -> ell(x_i + a (x_j - x_i), y_i).
+
+    It is the distance in the complex plane of a to the nearest singularity of f or of g(f): for two classes and a
+    linear f with logit difference u along the pair, sqrt(u_i^2 + pi^2)/|u_j - u_i|. A pole makes the coefficients of
+    g(f) obey a linear recurrence; it is fitted to the last orders by least squares over all components, and its
+    largest root is 1/radius. g is used and not h because its singularities are poles where h's are logarithms.
+
+    Args:
+        f: A module or callable (n, ...) -> (n, c) that :mod:`mixupe_theory.taylor` can expand.
+        x: Inputs, (n, ...), float64.
+        order: Order of the coefficients used, at least 24.
+        head: "softmax" or "sigmoid"; with c = 1 and "softmax" the radius is that of f alone.
+
+    Returns:
+        (n, n) radii, inf on the diagonal and where the path is constant or a polynomial. Relative accuracy at order
+        40: 1e-6 for linear f; about 5 % for networks of several layers, where singularities are no poles.
+
+    Raises:
+        TypeError, ValueError: On bad arguments, naming them.
+
+    Example:
+        >>> x = torch.tensor([[1.0], [-1.0]], dtype=torch.float64)
+        >>> radius = convergence_radius(lambda x: x, x, head="sigmoid")[0, 1]
+        >>> bool(abs(radius - (1 + torch.pi**2) ** 0.5 / 2) < 1e-6)
+        True
+    """
+    check.head(head)
+    order = check.integer("order", order, least=RECURRENCE_DEPTH + RECURRENCE_WINDOW + 2)
+    if check.inputs("x", x).dtype != torch.float64:
+        raise TypeError(f"x must be float64 for a radius from {order} orders, got {x.dtype}")
+    radius = x.new_full((len(x), len(x)), torch.inf)
+    for i, j, coefficients in pairwise_jet(f, x, order):
+        coefficients, _ = _as_softmax(coefficients, coefficients[0], head)
+        response, _ = series.softmax_logsumexp(coefficients, -1)
+        radius[i, j] = _radius_from_recurrence(torch.cat([coefficients, response], -1))
+    return radius
+
+
+def _radius_from_recurrence(coefficients: torch.Tensor) -> torch.Tensor:
+    """Radius of vector series (K + 1, p, c) by a least-squares linear recurrence over the last orders."""
+    order, depth, window = len(coefficients) - 1, RECURRENCE_DEPTH, RECURRENCE_WINDOW
+    size = coefficients.norm(dim=-1)
+    moving = (size[-window - depth :] > 0).all(0)
+    coefficients, size = coefficients[:, moving], size[:, moving]
+    # a first estimate, by regression of log |c_k| on k, brings the coefficients to one scale
+    k = torch.arange(order + 1).to(coefficients)
+    centred = (k - k[-window:].mean())[-window:, None]
+    scale = torch.exp(-(centred * size[-window:].log()).sum(0) / (centred**2).sum())
+    coefficients = coefficients * torch.exp(k[:, None] * scale.log() - size[-1].log() - order * scale.log())[..., None]
+    past = [coefficients[order + 1 - window - d : order + 1 - d] for d in range(1, depth + 1)]
+    columns = torch.stack([c.transpose(0, 1).flatten(1) for c in past], -1)
+    last = coefficients[order + 1 - window :].transpose(0, 1).flatten(1)[..., None]
+    recurrence = torch.linalg.lstsq(columns.cpu(), last.cpu(), rcond=1e-10, driver="gelsd").solution[..., 0]
+    companion = torch.diag_embed(torch.ones(len(recurrence), depth - 1, dtype=recurrence.dtype), -1)
+    companion[:, 0] = recurrence
+    largest = torch.linalg.eigvals(companion).abs().amax(-1)
+    radius = coefficients.new_full(moving.shape, torch.inf)
+    radius[moving] = scale / largest.to(scale)
+    return radius
+
+
+def loss_coefficients(coefficients: torch.Tensor, targets: torch.Tensor, head: str = "softmax") -> torch.Tensor:
+    """Taylor coefficients of a -> ell(x_i + a v, y_i) from those of f, (K + 1, p, c) -> (K + 1, p)."""
+    coefficients, targets = _as_softmax(coefficients, targets, head)
+    log_partition = series.softmax_logsumexp(coefficients, -1)[1].squeeze(-1)
+    return log_partition - (coefficients * targets).sum(-1)
+
+
+def nested_polynomials(coefficients: torch.Tensor, targets: torch.Tensor, head: str = "softmax") -> torch.Tensor:
+    """The printed formula before its expectation, as polynomials in a.
+
+    Args:
+        coefficients: Taylor coefficients of f along pairs, (K + 1, p, c).
+        targets: Targets y_i, (p, c).
+        head: "softmax" or "sigmoid".
+
+    Returns:
+        (K, p, K^2 + 1): row k-1 holds the coefficients of a^0, a^1, ... of
+        sum_{r=1}^k a^r/r! J_h^r Delta^r - a y^T Delta with Delta truncated at k.
+    """
+    coefficients, targets = _as_softmax(coefficients, targets, head)
+    order, pairs = len(coefficients) - 1, coefficients.shape[1]
+    rows = []
+    for k in range(1, order + 1):
+        delta = coefficients[1 : k + 1]
+        total = coefficients.new_zeros((order**2 + 1, pairs))
+        for r, h_r in enumerate(_h_along(coefficients[0], delta), start=1):  # a^r H_r(Delta(a))
+            total = _add_shifted(total, h_r, r)
+        total = _add_shifted(total, -(delta * targets).sum(-1), 1)
+        rows.append(total.T)
+    return torch.stack(rows)
+
+
+def _h_along(logits: torch.Tensor, delta: torch.Tensor) -> list[torch.Tensor]:
+    """H_r = J_h^r Delta^r / r! for r = 1..len(delta), polynomials in a as Delta is (leading dimension).
+
+    They are the Taylor coefficients in s of h(f + s Delta): with p_r those of softmax(f + s Delta),
+    r H_r = p_{r-1}^T Delta and r p_r = p_{r-1} Delta - sum_j j p_{r-j} H_j.
+    """
+    p, h = [logits.softmax(-1)[None]], []
+    for r in range(1, len(delta) + 1):
+        product = _polynomial_product(p[r - 1], delta)
+        h.append(product.sum(-1) / r)
+        for j in range(1, r + 1):
+            product = product - j * _polynomial_product(p[r - j], h[j - 1][..., None])
+        p.append(product / r)
+    return h
+
+
+def _polynomial_product(u: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
+    """Product of polynomials whose coefficients run along the leading dimension."""
+    short, long = (u, w) if len(u) <= len(w) else (w, u)
+    return sum(
+        F.pad((s * long), (0, 0) * (long.ndim - 1) + (k, len(short) - 1 - k)) for k, s in enumerate(short)
+    )
+
+
+def _add_shifted(u: torch.Tensor, w: torch.Tensor, shift: int) -> torch.Tensor:
+    """u + a^shift w."""
+    after = len(u) - len(w) - shift
+    return u + F.pad(w, (0, 0) * (w.ndim - 1) + (shift, after))
+
+
+def _as_softmax(coefficients, targets, head):
+    """A sigmoid head is the softmax of (0, f): softplus(f) - y f = logsumexp(0, f) - (1 - y, y)^T (0, f)."""
+    if head == "softmax":
+        return coefficients, targets
+    return (
+        torch.cat([torch.zeros_like(coefficients), coefficients], -1),
+        torch.cat([1 - targets, targets], -1),
+    )
