@@ -169,7 +169,11 @@ def mixup_loss_mc(
     ``estimate +- 1.96 * standard_error`` covers the mixup loss in about 95 % of runs.
 
     Args:
-        f, x, y, law, head: As in :func:`mixup_loss`; f need not be smooth.
+        f: As in :func:`mixup_loss`, but f need not be smooth.
+        x: As in :func:`mixup_loss`.
+        y: As in :func:`mixup_loss`.
+        law: As in :func:`mixup_loss`.
+        head: As in :func:`mixup_loss`.
         samples: Number of draws, at least 2.
         generator: Source of randomness.
         chunk: Rows given to f at once.
@@ -240,9 +244,7 @@ def _pair_losses(f, x, targets, head, nodes, p) -> torch.Tensor:
 
 def _mix(x, targets, i, j, lam) -> tuple[torch.Tensor, torch.Tensor]:
     """lambda x_i + (1 - lambda) x_j and the same of the targets, (pairs, nodes, ...)."""
-    return tuple(
-        torch.lerp(t[j, None], t[i, None], lam.reshape(lam.shape + (1,) * (t.ndim - 1))) for t in (x, targets)
-    )
+    return tuple(torch.lerp(t[j, None], t[i, None], lam.reshape(lam.shape + (1,) * (t.ndim - 1))) for t in (x, targets))
 
 
 def _unrank(p: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

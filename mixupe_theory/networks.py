@@ -6,11 +6,11 @@ Training differs in the last digits between processors, so the claims read the c
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from io import BytesIO
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -88,7 +88,7 @@ def build(recipe: Recipe) -> nn.Sequential:
     """The untrained network of a recipe, float64: 64-32-32-10 for digits, 2-32-32-1 for two-moons."""
     sizes = (64, 32, 32, 10) if recipe.data == "digits" else (2, 32, 32, 1)
     activation = ACTIVATIONS[recipe.activation]
-    layers = [m for a, b in zip(sizes, sizes[1:], strict=False) for m in (nn.Linear(a, b), activation())]
+    layers = [m for a, b in pairwise(sizes) for m in (nn.Linear(a, b), activation())]
     return nn.Sequential(*layers[:-1]).double()
 
 
@@ -101,7 +101,7 @@ def load(name: str) -> nn.Sequential:
     if name not in RECIPES:
         raise ValueError(f"name must be one of {', '.join(RECIPES)}, got {name!r}")
     recipe = RECIPES[name]
-    with (WEIGHTS / f"{recipe.data}-{recipe.activation}.npz").open("rb") as file:
+    with (WEIGHTS / _file(recipe)).open("rb") as file:
         weights = np.load(file)[name]
     net = build(recipe).requires_grad_(False).eval()
     nn.utils.vector_to_parameters(torch.from_numpy(weights).double(), net.parameters())
@@ -139,17 +139,19 @@ def accuracy(net: nn.Module, recipe: Recipe, split: str = "test") -> float:
     return (predicted == y).double().mean().item()
 
 
-def train_all() -> Iterator[tuple[str, float, dict[str, bytes]]]:
-    """Train every recipe; yield name, test accuracy and the files complete so far, each as .npz bytes."""
-    weights: dict[str, dict[str, np.ndarray]] = {}
-    for name, recipe in RECIPES.items():
-        net = train(recipe)
+def weight_files(trained: dict[str, nn.Module]) -> dict[str, bytes]:
+    """The weights files of trained networks, by file name: float32 vectors in .npz archives."""
+    arrays: dict[str, dict[str, np.ndarray]] = {}
+    for name, net in trained.items():
         vector = nn.utils.parameters_to_vector(net.parameters()).float().numpy()
-        weights.setdefault(f"{recipe.data}-{recipe.activation}.npz", {})[name] = vector
-        yield name, accuracy(net, recipe), {file: _npz(arrays) for file, arrays in weights.items()}
+        arrays.setdefault(_file(RECIPES[name]), {})[name] = vector
+    contents = {}
+    for file, vectors in arrays.items():
+        buffer = BytesIO()
+        np.savez(buffer, **vectors)
+        contents[file] = buffer.getvalue()
+    return contents
 
 
-def _npz(arrays: dict[str, np.ndarray]) -> bytes:
-    buffer = BytesIO()
-    np.savez(buffer, **arrays)
-    return buffer.getvalue()
+def _file(recipe: Recipe) -> str:
+    return f"{recipe.data}-{recipe.activation}.npz"

@@ -7,6 +7,7 @@ the same story is left alone (see ``build``), so that a rebuild leaves the tree 
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import os
@@ -14,7 +15,7 @@ import re
 import signal
 import warnings
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
@@ -111,8 +112,8 @@ def build(sources: Iterable[Path], workers: int) -> list[Failure]:
         OSError: If a notebook cannot be written.
     """
     workers = check.integer("workers", workers, 1)
-    # Ctrl-C reaches every process; it is for the parent, and within a notebook for nbclient, to act on it.
-    pool = ProcessPoolExecutor(workers, get_context("spawn"), signal.signal, (signal.SIGINT, signal.SIG_IGN))
+    # Ctrl-C reaches the workers too and ends them there and then; their kernels end when their parents do.
+    pool = ProcessPoolExecutor(workers, get_context("spawn"), signal.signal, (signal.SIGINT, signal.SIG_DFL))
     try:
         futures = [pool.submit(_build, source) for source in sources]
         for _ in tqdm(as_completed(futures), "notebooks", len(futures), unit="notebook"):
@@ -159,8 +160,10 @@ def _build(source: Path) -> Failure | None:
         shutdown_kernel="immediate",
         extra_arguments=["--IPKernelApp.log_level=CRITICAL"],  # it warns of unencrypted local sockets
     )
+    run = client.async_execute(cwd=str(target.parent), env=os.environ | _KERNEL_ENVIRONMENT, cleanup_kc=True)
     try:
-        client.execute(cwd=str(target.parent), env=os.environ | _KERNEL_ENVIRONMENT, cleanup_kc=True)
+        with ThreadPoolExecutor(1) as thread:  # in the main thread nbclient's handling of Ctrl-C may hang
+            thread.submit(asyncio.run, run).result()
     except CellExecutionError as error:
         return Failure(source.stem, client.code_cells_executed, _one_line(f"{error.ename}: {error.evalue}"))
     except DeadKernelError as error:

@@ -28,7 +28,7 @@ def div(u: Coefficients, w: Coefficients) -> Coefficients:
 
 
 def power(u: Coefficients, exponent: float) -> Coefficients:
-    """u^p: repeated products for a non-negative integer p, else from u w' = p w u'."""
+    """Power of a series: repeated products for a non-negative integer p, else from u w' = p w u'."""
     if float(exponent).is_integer() and exponent >= 0:
         w = torch.cat([torch.ones_like(u[:1]), torch.zeros_like(u[1:])])
         for _ in range(int(exponent)):
@@ -69,9 +69,10 @@ def sin_cos(u: Coefficients) -> tuple[Coefficients, Coefficients]:
 def sigmoid(u: Coefficients) -> Coefficients:
     """s' = p u', p' = p r u', r' = -2 p u' with p = s(1 - s) from sigma(u) sigma(-u), r = 1 - 2s."""
     s, p, r = [u[0].sigmoid()], [u[0].sigmoid() * (-u[0]).sigmoid()], [-(u[0] / 2).tanh()]
+    p_r = []
     for k in range(1, len(u)):
         s_k = _integrate(u, p, k)
-        p_r = [sum(p[i] * r[m - i] for i in range(m + 1)) for m in range(k)]
+        p_r.append(sum(p[i] * r[k - 1 - i] for i in range(k)))
         p.append(_integrate(u, p_r, k))
         r.append(-2 * s_k)
         s.append(s_k)
@@ -79,7 +80,7 @@ def sigmoid(u: Coefficients) -> Coefficients:
 
 
 def tanh(u: Coefficients) -> Coefficients:
-    """tanh(u) = 2 sigma(2u) - 1, so that the derivative starts from sigma sigma and not from 1 - tanh^2."""
+    """Twice the sigmoid of 2u less 1, so that the derivative starts from sigma sigma and not from 1 - tanh^2."""
     w = 2 * sigmoid(2 * u)
     return torch.cat([u[:1].tanh(), w[1:]])
 

@@ -60,9 +60,7 @@ def taylor_coefficients(f: Callable, x: torch.Tensor, v: torch.Tensor, order: in
     return _coefficients(f, x, v, check.integer("order", order, least=1))
 
 
-def pairwise_jet(
-    f: Callable, x: torch.Tensor, order: int
-) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
+def pairwise_jet(f: Callable, x: torch.Tensor, order: int) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
     """Taylor coefficients along every displacement x_j - x_i of a batch, in chunks of pairs.
 
     Args:

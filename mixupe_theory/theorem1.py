@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from mixupe_theory import _validation as check
 from mixupe_theory import recurrences as series
-from mixupe_theory.losses import mixup_loss, pointwise_loss, standard_loss
+from mixupe_theory.losses import mixup_loss, standard_loss
 from mixupe_theory.mixing import BetaLaw
 from mixupe_theory.taylor import pairwise_jet
 
@@ -215,9 +215,7 @@ def _h_along(logits: torch.Tensor, delta: torch.Tensor) -> list[torch.Tensor]:
 def _polynomial_product(u: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
     """Product of polynomials whose coefficients run along the leading dimension."""
     short, long = (u, w) if len(u) <= len(w) else (w, u)
-    return sum(
-        F.pad((s * long), (0, 0) * (long.ndim - 1) + (k, len(short) - 1 - k)) for k, s in enumerate(short)
-    )
+    return sum(F.pad((s * long), (0, 0) * (long.ndim - 1) + (k, len(short) - 1 - k)) for k, s in enumerate(short))
 
 
 def _add_shifted(u: torch.Tensor, w: torch.Tensor, shift: int) -> torch.Tensor:

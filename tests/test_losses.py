@@ -292,6 +292,14 @@ def test_memory_is_bounded_by_the_chunk(n):
     assert sum(kept) <= 512
 
 
+@pytest.mark.xfail(reason="the nodes of one pair are never split: f gets up to 1024 rows")
+def test_chunk_below_the_number_of_nodes_bounds_the_rows_too():
+    f, x, y, head, _ = problem(n=4)
+    counted = Counted(f)
+    mixup_loss(counted, x, y, BetaLaw(1.0), head, chunk=2)
+    assert max(counted.rows) <= 2
+
+
 def test_gradient_of_300_digits():
     """Directional derivative against a central difference: error h^2 third derivatives, rounding eps/h."""
     pixels, labels = load_digits(return_X_y=True)
@@ -326,6 +334,13 @@ def test_relu_is_refused_with_the_accuracy_reached_and_accepted_at_it(n, slack):
             grid = (np.arange(100_000) + 0.5) / 100_000
             reference = sum(pair_loss(f, x, rows, head, *pair, grid).mean() for pair in np.ndindex(n, n))
             assert abs(value - reference / n**2) <= slack * refused.value.reached * value
+
+
+@pytest.mark.xfail(reason="0/0: AccuracyNotReached of nan, blaming f's smoothness")
+def test_perfectly_fitted_class_has_loss_zero():
+    """All labels 0 and logits so confident that h(f) - y^T f is 0 in floating point, at every mixed point."""
+    x, y = torch.eye(4, dtype=torch.float64), torch.zeros(4, dtype=torch.long)
+    assert mixup_loss(lambda x: torch.stack([x[:, 0] + 1000, x[:, 1]], 1), x, y, BetaLaw(1.0)) == 0
 
 
 def test_float32_keeps_its_dtype_and_accuracy():
@@ -378,9 +393,7 @@ def test_intervals_of_monte_carlo_cover_as_they_say(kind, law, activation):
 def test_monte_carlo_is_reproducible_and_free_of_the_chunk():
     f, x, y, head, _ = problem("soft", n=5)
     runs = [
-        mixup_loss_mc(
-            f, x, y, BetaLaw(0.4), head, samples=100, generator=np.random.default_rng(s), chunk=chunk
-        )
+        mixup_loss_mc(f, x, y, BetaLaw(0.4), head, samples=100, generator=np.random.default_rng(s), chunk=chunk)
         for s, chunk in ((1, None), (1, None), (1, 7), (2, None))
     ]
     assert runs[0] == runs[1]

@@ -153,13 +153,7 @@ def test_rule_misses_degree_2m_by_the_norm_of_the_orthogonal_polynomial(law, m):
     """
     a, b = mp.mpf(law.alpha), mp.mpf(law.beta)
     s = a + b
-    norm = (
-        mp.factorial(m)
-        * mp.rf(a, m)
-        * mp.rf(b, m)
-        * mp.rf(s, m - 1)
-        / (mp.rf(s, 2 * m) * mp.rf(s, 2 * m - 1))
-    )
+    norm = mp.factorial(m) * mp.rf(a, m) * mp.rf(b, m) * mp.rf(s, m - 1) / (mp.rf(s, 2 * m) * mp.rf(s, 2 * m - 1))
     missed = beta_moment(law, 2 * m) - rule_moment(*law.quadrature(m), 2 * m)
     assert abs(missed - norm) <= 16 * m * EPS
     assert norm > 100 * 16 * m * EPS  # so that the line above can fail

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
-VERDICTS = ("holds", "holds if", "fails as printed", "open")
+VERDICTS = ("holds", "holds if", "fails as printed", "open")  # a longer one after its beginning
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,7 @@ class Claim:
 
     Attributes:
         id: Topic and name, "theorem1.remainder-order".
+        title: The claim in a few plain words.
         slide: Title of the deck's slide; for a correction, the slide that it corrects.
         statement: The claim, as the deck has it (Markdown with LaTeX).
         verdict: One of "holds", "holds if ...", "fails as printed", "open" (not yet checked).
@@ -42,6 +43,7 @@ class Claim:
     """
 
     id: str
+    title: str
     slide: str
     statement: str
     verdict: str
@@ -57,6 +59,11 @@ class Claim:
             raise ValueError(f"{self.id}: an open claim has neither check nor control, any other has both")
         if (self.verdict == "fails as printed") != (self.corrected is not None):
             raise ValueError(f"{self.id}: a claim that fails, and no other, needs a corrected one")
+
+    @property
+    def kind(self) -> str:
+        """The verdict without its condition."""
+        return next(kind for kind in reversed(VERDICTS) if self.verdict.startswith(kind))
 
     @property
     def is_open(self) -> bool:
@@ -79,7 +86,7 @@ class Row:
 
     @property
     def sound(self) -> bool:
-        """The measurements support the published verdict and the planted error was noticed (open rows: nothing to say)."""
+        """The measurements support the published verdict and the planted error was noticed; or the row is open."""
         return self.claim.is_open or (self.evidence.passed and not self.control.passed)
 
     @property
@@ -94,7 +101,7 @@ class Row:
     def as_dict(self) -> dict:
         """Plain data for JSON."""
         claim = self.claim
-        row = {key: getattr(claim, key) for key in ("id", "slide", "statement", "verdict", "finding")}
+        row = {key: getattr(claim, key) for key in ("id", "title", "slide", "statement", "verdict", "finding")}
         row["corrected"] = claim.corrected.id if claim.corrected else None
         row["sound"] = self.sound
         for name, evidence in (("evidence", self.evidence), ("control", self.control)):
@@ -106,26 +113,16 @@ class Row:
         return row
 
 
-def recompute(claims: Iterable[Claim]) -> Iterator[Row]:
-    """Run each claim's check and control."""
-    for claim in claims:
-        yield Row(claim, None, None) if claim.is_open else Row(claim, claim.check(), claim.control())
-
-
-def every(parts: dict[str, Evidence]) -> Evidence:
-    """Evidence that passes if every named part does."""
-    return _joined(parts, all)
+def recompute(claim: Claim) -> Row:
+    """Run a claim's check and control."""
+    return Row(claim, None, None) if claim.is_open else Row(claim, claim.check(), claim.control())
 
 
 def any_of(parts: dict[str, Evidence]) -> Evidence:
     """Evidence that passes if any named part does: for controls with several planted errors."""
-    return _joined(parts, any)
-
-
-def _joined(parts: dict[str, Evidence], combine) -> Evidence:
     measured = {f"{name}: {k}": v for name, part in parts.items() for k, v in part.measured.items()}
     tolerances = dict.fromkeys(part.tolerance for part in parts.values())
-    return Evidence(combine(part.passed for part in parts.values()), measured, "; ".join(tolerances))
+    return Evidence(any(part.passed for part in parts.values()), measured, "; ".join(tolerances))
 
 
 def _short(value) -> str:

@@ -7,7 +7,7 @@ import torch
 from scipy.integrate import quad
 from scipy.stats import t as student
 
-from mixupe_theory.claims.ledger import Claim, Evidence, any_of, every
+from mixupe_theory.claims.ledger import Claim, Evidence, any_of
 from mixupe_theory.claims.references import beta_rule, path_losses
 from mixupe_theory.losses import mixup_loss, pointwise_loss, standard_loss
 from mixupe_theory.mixing import BetaLaw
@@ -61,7 +61,9 @@ def _control_change_of_law() -> Evidence:
         {
             "Beta(alpha, beta) itself": _change_of_law(lambda law, m: law.quadrature(m)),
             "one component": _change_of_law(lambda law, m: beta_rule(law.alpha + 1, law.beta, m)),
-            "components exchanged": _change_of_law(lambda law, m: law.reflected().tilted().components[0][1].quadrature(m)),
+            "components exchanged": _change_of_law(
+                lambda law, m: law.reflected().tilted().components[0][1].quadrature(m)
+            ),
         }
     )
 
@@ -90,7 +92,9 @@ def _conditions(squared: bool = True, cyclic: bool = True, one_component: bool =
         sides = []
         for t, w, mix_labels in ((lam, weights, True), (tilted_lam, tilted_weights, False)):
             points = torch.lerp(x[partner][:, None], x[:, None], t[:, None])
-            labels = torch.lerp(targets[partner][:, None], targets[:, None], t[:, None]) if mix_labels else targets[:, None]
+            labels = (
+                torch.lerp(targets[partner][:, None], targets[:, None], t[:, None]) if mix_labels else targets[:, None]
+            )
             out = f(points.flatten(0, 1)).unflatten(0, points.shape[:2])
             sides.append((pointwise_loss(out, labels.expand_as(out), "softmax") @ w).mean().item())
         gaps["cyclic permutation"] = abs(sides[0] - sides[1]) / exact if cyclic else 0.0
@@ -202,6 +206,7 @@ def _smoothness(first: float, second: float) -> Evidence:
 CLAIMS = (
     Claim(
         id="mixup_loss.change-of-law",
+        title="Mixing labels = one label under D_λ",
         slide="Theorem 1",
         statement=r"$L_n^{mix}=\frac1n\sum_i\mathbb{E}_{\lambda\sim D_\lambda,\,x'\sim D_X}\,"
         r"\ell(\lambda x_i+(1-\lambda)x',\,y_i)$ ($D_\lambda$ is not defined in the deck)",
@@ -213,6 +218,7 @@ CLAIMS = (
     ),
     Claim(
         id="mixup_loss.conditions",
+        title="What the change of law needs",
         slide="Theorem 1",
         statement="The change of law needs no further condition",
         verdict="holds if the loss is affine in $y$, $i$ and $j$ are exchangeable, and $D_\\lambda$ is the above",
@@ -222,6 +228,7 @@ CLAIMS = (
     ),
     Claim(
         id="mixup_loss.recovers-erm",
+        title="α → 0 recovers ERM",
         slide="Mixup formulation",
         statement=r"Mixup recovers the ERM principle as $\alpha\to0$",
         verdict="holds if $\\theta$ is held fixed",
@@ -232,6 +239,7 @@ CLAIMS = (
     ),
     Claim(
         id="mixup_loss.in-between-uncertainty",
+        title="Uncertainty of in-between samples",
         slide="Backgrounds",
         statement="Mixup models the uncertainty of in-between samples",
         verdict="holds",
@@ -241,6 +249,7 @@ CLAIMS = (
     ),
     Claim(
         id="mixup_loss.smoother-boundary",
+        title="Smoother decision boundary",
         slide="Smoother feature space",
         statement="Mixup yields a smoother decision boundary in feature space than ERM",
         verdict="holds if smoothness is the Dirichlet energy of $p(y=1|x)$ (two-moons)",

@@ -121,9 +121,7 @@ def printed_formula(
     factorial = [math.factorial(k) for k in range(order + 1)]
     shift = 0 if error == "a^k for a^(k-1) in Delta" else 1
     divide = error != "no 1/k! in Delta"
-    delta = sum(
-        a ** (k - shift) / (factorial[k] if divide else 1) * derivatives[k] for k in range(1, order + 1)
-    )
+    delta = sum(a ** (k - shift) / (factorial[k] if divide else 1) * derivatives[k] for k in range(1, order + 1))
     zero = torch.zeros_like(targets)
     total = 0.0
     for k in range(1, order + 1):

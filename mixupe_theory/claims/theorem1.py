@@ -13,13 +13,12 @@ from torch import nn
 from mixupe_theory.claims.ledger import Claim, Evidence, any_of
 from mixupe_theory.claims.references import (
     PLANTED_ERRORS,
-    nested_derivative,
     printed_formula,
     remainders_of_theorem1,
     slope,
 )
 from mixupe_theory.claims.theorem1_series import CLAIMS as SERIES_CLAIMS
-from mixupe_theory.losses import log_partition, mean_response, mixup_loss, pointwise_loss, standard_loss
+from mixupe_theory.losses import mean_response, mixup_loss, pointwise_loss
 from mixupe_theory.mixing import BetaLaw
 from mixupe_theory.networks import balanced, digits, load
 from mixupe_theory.taylor import taylor_coefficients
@@ -250,6 +249,7 @@ def _first_order(sign: float = 1.0, tilted: bool = True) -> Evidence:
 CLAIMS = (
     Claim(
         id="theorem1.identity",
+        title="Mixup loss = standard loss + R",
         slide="Theorem 1",
         statement=r"$L_n^{mix}=L_n^{std}+R$ with $R$ as printed, $K=1..6$",
         verdict="holds",
@@ -260,6 +260,7 @@ CLAIMS = (
     ),
     Claim(
         id="theorem1.equivalence",
+        title="Minimizing mixup = minimizing ERM + R",
         slide="Implication of Theorem 1",
         statement="Minimizing mixup loss is equivalent to adding an implicit regularization $R$ to ERM loss",
         verdict="holds if $R$ keeps its remainder",
@@ -269,8 +270,9 @@ CLAIMS = (
     ),
     Claim(
         id="theorem1.factors",
+        title="Each factor of the printed R",
         slide="Theorem 1",
-        statement=r"Each factor of $R$: $\frac{a^k}{k!}\mathbf{J}_h^k\Delta_i^{\otimes k}-a\,\mathbf{y}_i^\top\Delta_i$, "
+        statement=r"Each factor of $R$: $\frac{a^k}{k!}\mathbf{J}_h^k\Delta_i^{\otimes k}-a\mathbf{y}_i^\top\Delta_i$, "
         r"$\Delta_i=\sum_k\frac{a^{k-1}}{k!}\mathbf{J}_f^k(\mathbf{x}'-\mathbf{x}_i)^{\otimes k}$",
         verdict="holds",
         finding="Right in each factor: any of six planted errors lowers the order of what is missed.",
@@ -279,6 +281,7 @@ CLAIMS = (
     ),
     Claim(
         id="theorem1.derivation",
+        title="The derivation, symbolically",
         slide="Theorem 1",
         statement="The expansion holds for generic $f$ and $h$",
         verdict="holds",
@@ -288,6 +291,7 @@ CLAIMS = (
     ),
     Claim(
         id="theorem1.gradient-of-h",
+        title="The Jacobian of h is g",
         slide="Theorem 1",
         statement=r"$\mathbf{J}_h(f_\theta)(\mathbf{x}_i)=g(f_\theta(\mathbf{x}_i))^\top$, $g$ the softmax or sigmoid",
         verdict="holds",
@@ -297,6 +301,7 @@ CLAIMS = (
     ),
     Claim(
         id="theorem1.first-order",
+        title="First order = D¹ of the later slide",
         slide="Proposed MixupE",
         statement=r"The first order of $R$ is $D^1=\frac1n\mathbb{E}_{D_\lambda}[a]\sum_i q(\mathbf{x}_i)$, "
         r"$q(\mathbf{x}_i)=(g-\mathbf{y}_i)^\top\mathbf{J}_f(\mathbb{E}[\mathbf{x}']-\mathbf{x}_i)$",

@@ -1,0 +1,34 @@
+"""Claims of the deck that nobody has checked here yet: each keeps its row until a check takes its place."""
+
+from __future__ import annotations
+
+from mixupe_theory.claims.ledger import Claim
+
+# ruff: noqa: E501
+# fmt: off
+_ROWS = (
+    # id, title, slide, statement
+    ("objective.q-hat", "q ≈ q̂", "Proposed MixupE", r"$q(\mathbf{x}_i)\approx\hat q(\mathbf{x}_i)=(\mathbf{y}_i-g)^\top f_\theta(\mathbf{x}_i)$"),
+    ("objective.normalization", "Centred inputs", "Proposed MixupE", r"Normalization: $\mathbb{E}_{\mathbf{x}'}[\mathbf{x}']=\mathbf{0}$"),
+    ("objective.homogeneity", "J x ≈ f for ReLU", "Proposed MixupE", r"ReLU: $\mathbf{J}_{f_\theta}(\mathbf{x}_i)\mathbf{x}_i\approx f_\theta(\mathbf{x}_i)$"),
+    ("objective.negativity", "|q̂| avoids negativity", "Proposed MixupE", r"$\lvert\hat q\rvert$ is needed \"to avoid negativity\""),
+    ("objective.eta-hat", "The normalized loss", "Proposed MixupE", r"$\hat\eta(L_n^{mix}+\eta R)$ is the final (normalized) loss"),
+    ("objective.implementation", "The algorithm of the slide", "MixupE Implementation", "Steps 1 to 6 are the algorithm that was run"),
+    ("objective.jacobian-cost", "Cost of the Jacobian", "Proposed MixupE", "Computing the Jacobian at each step is expensive"),
+    ("objective.high-order-cost", "Cost of high orders", "Limitation", "High-order approximations suffer a heavy computational burden"),
+    ("objective.implicit-impractical", "Explicit minimization is impractical", "Limitation", "Minimizing the implicit regularization explicitly is impractical"),
+    ("objective.efficient-alternative", "An efficient alternative", "Limitation", "Mixup with an extra regularization is a computationally efficient alternative"),
+    ("implicit_bias.same", "Same implicit bias on a linear model", "Toy example", r"On a linear model ERM and mixup have the same implicit bias: the loss decreases, the norm of $w(t)$ explodes"),
+    ("implicit_bias.margin-rates", "Same margins and rates", "Same implicit bias on Linear Model", "Both maximize the margin, at similar convergence rates"),
+    ("theorem2.bound", "The generalization bound", "Generalization Guarantee", r"$\tilde{\mathcal L}(\theta)\le\hat\eta L_n^{mix}+\frac{2\hat\eta\eta L_A\gamma\mathcal X}{\sqrt n(1+L_A)}+B\sqrt{\log(1/\delta)/(2n)}$ with probability $1-\delta$"),
+    ("theorem2.rademacher", "The Rademacher complexity", "Generalization Guarantee", r"$\mathcal R(\hat\Theta,S)\le\sqrt{\xi\mathcal X}/\sqrt n$"),
+    ("tables.images", "Images (table)", "Image Classification Test Error (%)", "MixupE has the lowest test error on CIFAR-10, CIFAR-100 and SVHN with three networks"),
+    ("tables.tabular", "Tabular data (Table 4)", "Other tasks", "Table 4: MixupE improves on ERM and mixup on tabular data"),
+    ("tables.speech", "Speech (Table 5)", "Other tasks", "Table 5: MixupE has the lowest error on speech commands"),
+    ("tables.graphs", "Graphs (Table 6)", "Other tasks", "Table 6: MixupE improves on ERM and mixup on graphs"),
+    ("tables.stronger-regularization", "Higher training loss, lower test loss", "Generalization – Stronger regularization", "MixupE has a higher training loss but a lower test loss than mixup and ERM"),
+    ("tables.robustness", "Robustness to deformations", "Robustness – Generalize to Novel Deformations", "MixupE generalizes better to novel deformations"),
+)
+# fmt: on
+
+CLAIMS = tuple(Claim(id, title, slide, statement.replace('\\"', '"'), "open") for id, title, slide, statement in _ROWS)

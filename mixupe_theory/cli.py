@@ -1,0 +1,142 @@
+"""The command ``mixupe-theory`` (also ``python -m mixupe_theory``)."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from tqdm import tqdm
+
+EPILOG = """exit status: 0 all is well; 1 a verdict is not supported, a control passed, a notebook or a figure failed;
+2 the command was not understood or cannot run here."""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command and return its exit status."""
+    arguments = _parser().parse_args(argv)
+    try:
+        return arguments.run(arguments)
+    except (ValueError, ModuleNotFoundError, OSError) as error:
+        print(f"mixupe-theory: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("mixupe-theory: stopped; what was finished is kept", file=sys.stderr)
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="mixupe-theory",
+        description="Recompute what the MixupE paper claims: its ledger, its notebooks, its figures.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(name: str, run, help: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(
+            name, help=help, description=help, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
+        )
+        sub.set_defaults(run=run)
+        return sub
+
+    claims = command("claims", _claims, "recompute the verdict on every claim and print the table")
+    claims.add_argument("--only", metavar="ID", nargs="+", help="claims whose id begins so, for example theorem1")
+    claims.add_argument("--list", action="store_true", help="show the published verdicts, recompute nothing")
+    claims.add_argument("--json", action="store_true", help="print evidence and controls as JSON")
+    claims.add_argument("--readme", metavar="FILE", type=Path, help="also write the published verdicts into FILE")
+    _add_workers(claims)
+
+    notebooks = command("notebooks", _notebooks, "execute the notebooks from their sources and write them")
+    notebooks.add_argument("names", nargs="*", metavar="NAME", help="only these, for example 02 (default: all)")
+    _add_workers(notebooks)
+
+    figures = command("figures", _figures, "recompute every figure; rewrite those that changed")
+    figures.add_argument("names", nargs="*", metavar="NAME", help="only these (default: all)")
+    figures.add_argument("--redraw", action="store_true", help="rewrite also those that did not change")
+
+    networks = command("networks", _networks, "train the small networks of the claims anew (about half a minute)")
+    networks.add_argument("--out", metavar="FOLDER", type=Path, help="where to write (default: the package's weights)")
+
+    bench = command("bench", _bench, "time the mixup loss against all pairs, same nodes, plain")
+    bench.add_argument("what", choices=["mixup-loss"])
+    bench.add_argument("--n", type=int, default=300, help="number of digits images (default: %(default)s)")
+    bench.add_argument("--repeats", type=int, default=5, help="alternating runs (default: %(default)s)")
+    return parser
+
+
+def _add_workers(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--workers",
+        type=int,
+        default=min(2, os.cpu_count() or 1),
+        help="parallel processes, one thread each (default: %(default)s)",
+    )
+
+
+def _claims(arguments) -> int:
+    from mixupe_theory import report
+    from mixupe_theory.claims import select
+    from mixupe_theory.files import write_atomically
+
+    claims = select(arguments.only)
+    if arguments.list:
+        print(report.list_table(claims))
+        return 0
+    if arguments.readme:
+        text = report.with_ledger(arguments.readme.read_text(encoding="utf-8")).encode()
+    rows = list(tqdm(report.recompute_all(claims, arguments.workers), "claims", len(claims), unit="claim"))
+    print(report.as_json(rows) if arguments.json else report.terminal_table(rows))
+    if arguments.readme and text != arguments.readme.read_bytes():
+        write_atomically(arguments.readme, text)
+    complaints = [row.complaint for row in rows if not row.sound]
+    for complaint in complaints:
+        print(complaint, file=sys.stderr)
+    return 1 if complaints else 0
+
+
+def _notebooks(arguments) -> int:
+    from mixupe_theory import notebook_builder as builder
+
+    failures = builder.build(builder.sources(arguments.names or None), arguments.workers)
+    for failure in failures:
+        print(failure, file=sys.stderr)
+    return 1 if failures else 0
+
+
+def _figures(arguments) -> int:
+    from mixupe_theory.figures import FIGURES, regenerate
+
+    unknown = [name for name in arguments.names if name not in FIGURES]
+    if unknown:
+        raise ValueError(f"no figure is called {', '.join(unknown)}; there are {', '.join(FIGURES)}")
+    saved = [
+        regenerate(name, redraw=arguments.redraw)
+        for name in tqdm(arguments.names or list(FIGURES), "figures", unit="figure")
+    ]
+    for figure in saved:
+        print(f"{figure.png.name}: {'written, ' if figure.rewritten else ''}{figure.reason}")
+    return 0
+
+
+def _networks(arguments) -> int:
+    from mixupe_theory import networks
+    from mixupe_theory.files import write_atomically
+
+    folder = arguments.out or Path(str(networks.WEIGHTS))
+    trained = {}
+    for name, recipe in tqdm(networks.RECIPES.items(), "training", unit="network"):
+        trained[name] = networks.train(recipe)
+        tqdm.write(f"{name}: test accuracy {100 * networks.accuracy(trained[name], recipe):.1f} %")
+    for file, content in networks.weight_files(trained).items():
+        write_atomically(folder / file, content)
+    return 0
+
+
+def _bench(arguments) -> int:
+    from mixupe_theory import bench
+
+    print(bench.mixup_loss_table(arguments.n, arguments.repeats))
+    return 0

@@ -1,0 +1,27 @@
+"""The figures: one module per topic, each figure an arrays function and a draw function."""
+
+from __future__ import annotations
+
+from mixupe_theory.figures import mixup_loss, theorem1
+from mixupe_theory.figures.base import FigureSpec
+from mixupe_theory.plotting import SavedFigure, save_figure
+
+FIGURES: dict[str, FigureSpec] = {spec.name: spec for module in (mixup_loss, theorem1) for spec in module.FIGURES}
+
+__all__ = ["FIGURES", "FigureSpec", "regenerate"]
+
+
+def regenerate(name: str, *, redraw: bool = False) -> SavedFigure:
+    """Compute a figure's arrays and rewrite its files if they, or the drawing, changed.
+
+    Args:
+        name: A key of ``FIGURES``.
+        redraw: Rewrite in any case.
+
+    Raises:
+        ValueError: If there is no such figure; the message lists those there are.
+    """
+    if name not in FIGURES:
+        raise ValueError(f"name must be one of {', '.join(FIGURES)}, got {name!r}")
+    spec = FIGURES[name]
+    return save_figure(name, spec.arrays(), spec.draw, rtol=spec.rtol, atol=spec.atol, redraw=redraw)

@@ -1,0 +1,60 @@
+"""Panels for the notebooks' sliders; nothing is saved."""
+
+from __future__ import annotations
+
+from io import BytesIO
+
+import numpy as np
+import torch
+from IPython.display import Image
+from scipy.stats import beta
+
+from mixupe_theory.losses import pointwise_loss
+from mixupe_theory.mixing import BetaLaw
+from mixupe_theory.networks import digits, load
+from mixupe_theory.plotting import new_figure, style
+from mixupe_theory.taylor import taylor_coefficients
+from mixupe_theory.theorem1 import loss_coefficients
+
+
+def mixing_panel(alpha: float, lam: float) -> Image:
+    """The law of lambda, D_lambda, and a mixed image of a 4 and a 9."""
+    x, y = digits("test")
+    first, second = x[y == 4][0], x[y == 9][1]
+    with style():
+        figure, axes = new_figure("page", 2.2, ncols=2, width_ratios=[2.5, 1])
+        grid = np.linspace(0.005, 0.995, 200)
+        axes[0].plot(grid, beta.pdf(grid, alpha, alpha), label=r"$\mathrm{Beta}(\alpha,\alpha)$")
+        axes[0].plot(grid, beta.pdf(grid, alpha + 1, alpha), label=r"$D_\lambda$")
+        axes[0].axvline(lam, color="0.5", lw=0.8)
+        axes[0].set(xlabel=r"$\lambda$", ylabel="density", ylim=(0, 5))
+        axes[0].legend()
+        axes[1].imshow(torch.lerp(second, first, lam).reshape(8, 8), cmap="gray_r", vmin=0, vmax=1)
+        axes[1].set(xticks=[], yticks=[], title=rf"$\lambda={lam:.2f}$")
+        return _image(figure)
+
+
+def series_panel(order: int, alpha: float) -> Image:
+    """The loss from one digit to another, its Taylor polynomial, and the density of a under D_lambda."""
+    f = load("digits-tanh-mixup-1")
+    x, y = digits()
+    start, end, target = x[y == 4][:1], x[y == 9][:1], torch.eye(10, dtype=x.dtype)[4:5]
+    a = torch.linspace(0, 1, 201, dtype=x.dtype)[:, None]
+    loss = pointwise_loss(f(start + a * (end - start)), target)
+    series = loss_coefficients(taylor_coefficients(f, start, end - start, order), target)[:, 0]
+    with style():
+        figure, axis = new_figure("page", 2.6)
+        axis.plot(a, loss, label=r"$\ell(\mathbf{x}_i+a(\mathbf{x}_j-\mathbf{x}_i),\mathbf{y}_i)$")
+        axis.plot(a, (series * a ** torch.arange(order + 1)).sum(1), label=f"Taylor polynomial of order {order}")
+        mean = BetaLaw(alpha).tilted().a_moment(1)
+        axis.axvline(mean, color="0.5", lw=0.8, label=rf"$\mathbb{{E}}[a]$ at $\alpha={alpha:g}$")
+        axis.set(xlabel="$a$", ylabel="loss", ylim=(-1, 1.3 * loss.max().item()))
+        axis.legend()
+        return _image(figure)
+
+
+def _image(figure) -> Image:
+    """A picture that any front end shows, without pyplot's global state."""
+    buffer = BytesIO()
+    figure.savefig(buffer, format="png")
+    return Image(buffer.getvalue())
