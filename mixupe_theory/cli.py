@@ -122,9 +122,12 @@ def _figures(arguments) -> int:
 
 
 def _networks(arguments) -> int:
+    import torch
+
     from mixupe_theory import networks
     from mixupe_theory.files import write_atomically
 
+    torch.set_num_threads(1)  # layers this small are slower on several
     folder = arguments.out or Path(str(networks.WEIGHTS))
     trained = {}
     for name, recipe in tqdm(networks.RECIPES.items(), "training", unit="network"):

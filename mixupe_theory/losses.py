@@ -17,7 +17,7 @@ import torch
 from torch.utils.checkpoint import checkpoint
 
 from mixupe_theory import _validation as check
-from mixupe_theory.mixing import BetaLaw, symmetrized_quadrature
+from mixupe_theory.mixing import BetaLaw, check_law, symmetrized_quadrature
 
 MAX_NODES = 1024
 PILOT_PAIRS = 512
@@ -129,7 +129,7 @@ def mixup_loss(
         0.2782
     """
     targets = check.problem(f, x, y, head)
-    _check_law(law)
+    check_law(law)
     rtol = check.positive("rtol", rtol)
     floor = 16 * torch.finfo(x.dtype).eps
     if rtol < floor:
@@ -186,7 +186,7 @@ def mixup_loss_mc(
         ValueError: If a value or shape is not allowed; the message names the argument.
     """
     targets = check.problem(f, x, y, head)
-    _check_law(law)
+    check_law(law)
     samples = check.integer("samples", samples, least=2)
     check.generator(generator)
     chunk = DEFAULT_CHUNK if chunk is None else check.integer("chunk", chunk, least=1)
@@ -267,8 +267,3 @@ def _over_chunks(values: Callable, indices: range, chunk: int, device) -> list[t
     if not torch.is_grad_enabled():
         return [on(part) for part in parts]
     return [checkpoint(on, part, use_reentrant=False, preserve_rng_state=False) for part in parts]
-
-
-def _check_law(law) -> None:
-    if not isinstance(law, BetaLaw):
-        raise TypeError(f"law must be a BetaLaw, got {type(law).__name__}")

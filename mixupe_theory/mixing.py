@@ -131,6 +131,12 @@ class TiltedLaw:
         return np.where(pick, first.sample(size, generator), second.sample(size, generator))
 
 
+def check_law(law) -> None:
+    """Raise a TypeError unless ``law`` is a BetaLaw."""
+    if not isinstance(law, BetaLaw):
+        raise TypeError(f"law must be a BetaLaw, got {type(law).__name__}")
+
+
 def _gauss_from_zero(alpha: float, beta: float, m: int) -> tuple[np.ndarray, np.ndarray]:
     """Gauss rule of Beta(alpha, beta) with full relative accuracy next to 0.
 

@@ -19,6 +19,7 @@ from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_compl
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import jupytext
 import nbformat
@@ -151,23 +152,23 @@ def problems(path: Path) -> list[str]:
 def _build(source: Path) -> Failure | None:
     """Execute one source and write its notebook, unless the stored one tells the same story."""
     notebook, target = jupytext.read(source, fmt="py:percent"), notebook_of(source)
-    # Without folders to look in, jupyter takes this interpreter's ipykernel, whatever kernels the user has.
-    kernel = AsyncKernelManager(kernel_spec_manager=KernelSpecManager(kernel_dirs=[]))
-    client = NotebookClient(
-        notebook,
-        km=kernel,
-        record_timing=False,
-        shutdown_kernel="immediate",
-        extra_arguments=["--IPKernelApp.log_level=CRITICAL"],  # it warns of unencrypted local sockets
-    )
-    run = client.async_execute(cwd=str(target.parent), env=os.environ | _KERNEL_ENVIRONMENT, cleanup_kc=True)
-    try:
-        with ThreadPoolExecutor(1) as thread:  # in the main thread nbclient's handling of Ctrl-C may hang
-            thread.submit(asyncio.run, run).result()
-    except CellExecutionError as error:
-        return Failure(source.stem, client.code_cells_executed, _one_line(f"{error.ename}: {error.evalue}"))
-    except DeadKernelError as error:
-        return Failure(source.stem, client.code_cells_executed, f"DeadKernelError: {_one_line(error)}")
+    with TemporaryDirectory() as connection:
+        client = NotebookClient(
+            notebook,
+            _kernel(Path(connection)),
+            record_timing=False,
+            store_widget_state=False,
+            shutdown_kernel="immediate",
+        )
+        client.widget_registry.clear()  # else nbclient answers ipywidgets.Output like a browser, and may hang
+        environment = os.environ | _KERNEL_ENVIRONMENT
+        run = client.async_execute(cwd=str(target.parent), env=environment, cleanup_kc=True)
+        try:
+            with ThreadPoolExecutor(1) as thread:  # in the main thread nbclient's handling of Ctrl-C may hang
+                thread.submit(asyncio.run, run).result()
+        except (CellExecutionError, DeadKernelError) as error:
+            raised = f"{error.ename}: {error.evalue}" if isinstance(error, CellExecutionError) else "the kernel died"
+            return Failure(source.stem, client.code_cells_executed, _one_line(raised))
     _tidy(notebook)
     text = nbformat.writes(notebook) + "\n"
     if not _tells_same_story(target, json.loads(text)):
@@ -175,11 +176,21 @@ def _build(source: Path) -> Failure | None:
     return None
 
 
+def _kernel(folder: Path) -> AsyncKernelManager:
+    """A kernel of this interpreter, reached through sockets in ``folder``."""
+    return AsyncKernelManager(
+        # Without folders to look in, jupyter takes this interpreter's ipykernel, whatever kernels the user has.
+        kernel_spec_manager=KernelSpecManager(kernel_dirs=[]),
+        # Kernels that start at the same time may be given the same TCP port; Windows has nothing else.
+        transport="tcp" if os.name == "nt" else "ipc",
+        connection_file=str(folder / "kernel.json"),
+    )
+
+
 def _tidy(notebook: NotebookNode) -> None:
     """Leave what JupyterLab and jupytext would write, without what changes from run to run."""
     metadata = notebook.metadata
     metadata.update(kernelspec=_KERNELSPEC, language_info={"name": "python"})
-    metadata.pop("widgets", None)
     header = metadata.pop("jupytext", {})
     header.pop("text_representation", None)
     if header:

@@ -57,7 +57,7 @@ def verdict_markdown(rows: Iterable[Row]) -> str:
     for row in rows:
         claim = row.claim
         state = ("–", "–") if claim.is_open else (_yes(row.evidence.passed), _yes(not row.control.passed))
-        table.append((claim.title, claim.statement, f"**{claim.verdict}**", *state))
+        table.append((claim.title, claim.statement, _bold(claim), *state))
     return _pipe(table, ("claim", "statement", "verdict", "numbers support it", "planted error noticed"))
 
 
@@ -83,7 +83,11 @@ def markdown_table(claims: Iterable[Claim]) -> str:
     claims = list(claims)
     checked = [claim for claim in claims if not claim.is_open]
     rows = [
-        (claim.title, f"**{claim.verdict}**" if claim.corrected is None else _fails(claim), claim.finding)
+        (
+            claim.title,
+            _bold(claim) + (f"; corrected: {claim.corrected.title}" if claim.corrected else ""),
+            claim.finding,
+        )
         for claim in checked
     ]
     table = _pipe(rows, ("claim of the deck", "verdict", "what we found"))
@@ -106,8 +110,8 @@ def _short(value) -> str:
     return f"{value:.2g}" if isinstance(value, float) else str(value)
 
 
-def _fails(claim: Claim) -> str:
-    return f"**{claim.verdict}**; corrected: {claim.corrected.title}"
+def _bold(claim: Claim) -> str:
+    return f"**{claim.kind}**" + claim.verdict.removeprefix(claim.kind)
 
 
 def with_ledger(text: str) -> str:

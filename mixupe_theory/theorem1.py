@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from mixupe_theory import _validation as check
 from mixupe_theory import recurrences as series
 from mixupe_theory.losses import mixup_loss, standard_loss
-from mixupe_theory.mixing import BetaLaw
+from mixupe_theory.mixing import BetaLaw, check_law
 from mixupe_theory.taylor import pairwise_jet
 
 RECURRENCE_DEPTH = 6
@@ -85,6 +85,7 @@ def expand(
         True
     """
     targets = check.problem(f, x, y, head)
+    check_law(law)
     order = check.integer("order", order, least=1)
     nested, collected = 0.0, 0.0
     for i, _, coefficients in pairwise_jet(f, x, order):

@@ -252,7 +252,7 @@ CLAIMS = (
         title="Smoother decision boundary",
         slide="Smoother feature space",
         statement="Mixup yields a smoother decision boundary in feature space than ERM",
-        verdict="holds if smoothness is the Dirichlet energy of $p(y=1|x)$ (two-moons)",
+        verdict="holds if smoothness is the Dirichlet energy of $p(y=1\\mid x)$ (two-moons)",
         finding="Over 16 paired seeds the mean squared gradient of the probability is lower after mixup.",
         check=lambda: _smoothness(0, 1),
         control=lambda: _smoothness(1, 0),

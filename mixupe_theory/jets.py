@@ -1,0 +1,251 @@
+"""A tensor-like value that carries Taylor coefficients through ordinary torch code.
+
+Each torch function that meets a :class:`Jet` is answered by the rule in ``_RULES`` (``__torch_function__``), so modules and plain callables need no change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch.nn import functional as F
+
+from mixupe_theory import recurrences as series
+
+
+class NoTaylorRule(ValueError):
+    """f calls a function that has no Taylor rule; the message names the layer and the function."""
+
+
+class Jet:
+    """A tensor-like value that carries Taylor coefficients of shape (order + 1, *shape)."""
+
+    def __init__(self, coefficients: torch.Tensor):
+        self.coefficients = coefficients
+
+    shape = property(lambda self: self.coefficients.shape[1:])
+    ndim = property(lambda self: self.coefficients.ndim - 1)
+    dtype = property(lambda self: self.coefficients.dtype)
+    device = property(lambda self: self.coefficients.device)
+
+    def dim(self) -> int:
+        """Number of dimensions of the value."""
+        return self.ndim
+
+    def size(self, dim: int | None = None):
+        """Shape of the value, or one entry of it."""
+        return self.shape if dim is None else self.shape[dim]
+
+    def __len__(self):
+        return self.shape[0]
+
+    @classmethod
+    def __torch_function__(cls, func, types, args=(), kwargs=None):
+        name = func.__name__.removesuffix("_") if not func.__name__.startswith("__") else func.__name__
+        if name not in _RULES:
+            raise NoTaylorRule(f"torch function {name!r} has no Taylor rule; rules exist for {', '.join(_NAMES)}")
+        return _RULES[name](func, *args, **(kwargs or {}))
+
+    def __getattr__(self, name):
+        method = getattr(torch.Tensor, name, None)
+        if name.startswith("_") or not callable(method):
+            raise AttributeError(f"a Jet has no attribute {name!r}")
+        return lambda *args, **kwargs: Jet.__torch_function__(method, (Jet,), (self, *args), kwargs)
+
+    def __getitem__(self, index):
+        return _linear(torch.Tensor.__getitem__, self, index)
+
+    def __add__(self, other):
+        return _add(torch.add, self, other)
+
+    __radd__ = __add__
+
+    def __sub__(self, other):
+        return _add(torch.add, self, -other)
+
+    def __rsub__(self, other):
+        return _add(torch.add, -self, other)
+
+    def __neg__(self):
+        return Jet(-self.coefficients)
+
+    def __mul__(self, other):
+        return _mul(torch.mul, self, other)
+
+    __rmul__ = __mul__
+
+    def __truediv__(self, other):
+        return _div(torch.div, self, other)
+
+    def __rtruediv__(self, other):
+        return _div(torch.div, other, self)
+
+    def __pow__(self, exponent):
+        return _pow(torch.pow, self, exponent)
+
+    def __matmul__(self, other):
+        return _matmul(torch.matmul, self, other)
+
+    def __rmatmul__(self, other):
+        return _matmul(torch.matmul, other, self)
+
+
+def _linear(func, u: Jet, *args, **kwargs) -> Jet:
+    """A function linear in its first argument acts on each order alone."""
+    return Jet(torch.func.vmap(lambda c: func(c, *args, **kwargs))(u.coefficients))
+
+
+def _affine(func, u: Jet, weight, bias=None, *args, **kwargs) -> Jet:
+    """Linear and convolutions: the bias belongs to order 0 alone."""
+    first = func(u.coefficients[0], weight, bias, *args, **kwargs)
+    rest = torch.func.vmap(lambda c: func(c, weight, None, *args, **kwargs))(u.coefficients[1:])
+    return Jet(torch.cat([first[None], rest]))
+
+
+def _batch_norm(func, u: Jet, mean, var, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5) -> Jet:
+    if training or mean is None:
+        raise NoTaylorRule("BatchNorm with batch statistics is not a function of one input; call f.eval() first")
+    zero = torch.zeros_like(mean)
+    return _affine(
+        lambda c, _, b: F.batch_norm(c, zero if b is None else mean, var, weight, b, eps=eps),
+        u, None, torch.zeros_like(mean) if bias is None else bias,
+    )  # fmt: skip
+
+
+def _dropout(func, u: Jet, p=0.5, training=True, inplace=False) -> Jet:
+    if training:
+        raise NoTaylorRule("dropout in training mode is not a function; call f.eval() first")
+    return u
+
+
+def _pad(func, u: Jet, pad, mode="constant", value=None) -> Jet:
+    if mode == "constant" and value:
+        raise NoTaylorRule("padding with a non-zero constant has no Taylor rule")
+    return _linear(func, u, pad, mode=mode)
+
+
+def _add(func, u, w, alpha=1) -> Jet:
+    if alpha != 1:
+        w = w * alpha
+    a, b = _align(u, w)
+    return Jet(a + b)
+
+
+def _align(u, w) -> tuple[torch.Tensor, torch.Tensor]:
+    """Coefficients of two operands, constants as series, shapes padded so that they broadcast after the order."""
+    jet = u if isinstance(u, Jet) else w
+    a, b = ((v if isinstance(v, Jet) else _constant(v, jet)).coefficients for v in (u, w))
+    rank = max(a.ndim, b.ndim)
+    return tuple(c.reshape(len(c), *(1,) * (rank - c.ndim), *c.shape[1:]) for c in (a, b))
+
+
+def _mul(func, u, w) -> Jet:
+    if isinstance(u, Jet) and isinstance(w, Jet):
+        return Jet(series.mul(*_align(u, w)))
+    jet, constant = (u, w) if isinstance(u, Jet) else (w, u)
+    return Jet(torch.func.vmap(lambda c: c * constant)(jet.coefficients))
+
+
+def _div(func, u, w) -> Jet:
+    if not isinstance(w, Jet):
+        return Jet(torch.func.vmap(lambda c: c / w)(u.coefficients))
+    return Jet(series.div(*_align(u, w)))
+
+
+def _pow(func, u, exponent) -> Jet:
+    if not isinstance(u, Jet) or not isinstance(exponent, (int, float)):
+        raise NoTaylorRule("a power needs a Jet as base and a number as exponent")
+    return Jet(series.power(u.coefficients, exponent))
+
+
+def _matmul(func, u, w) -> Jet:
+    if isinstance(u, Jet) and isinstance(w, Jet):
+        a, b = u.coefficients, w.coefficients
+        return Jet(torch.stack([sum(a[j] @ b[k - j] for j in range(k + 1)) for k in range(len(a))]))
+    if isinstance(u, Jet):
+        return Jet(torch.func.vmap(lambda c: c @ w)(u.coefficients))
+    return Jet(torch.func.vmap(lambda c: u @ c)(w.coefficients))
+
+
+def _cat(func, operands, dim=0) -> Jet:
+    """Concatenate or stack jets and constants along a dimension of the value."""
+    jet = next(u for u in operands if isinstance(u, Jet))
+    parts = [u if isinstance(u, Jet) else _constant(u, jet) for u in operands]
+    return Jet(func([u.coefficients for u in parts], dim if dim < 0 else dim + 1))
+
+
+def _constant(value, like: Jet) -> Jet:
+    """A constant as a jet."""
+    value = torch.as_tensor(value, dtype=like.dtype, device=like.device)
+    return Jet(torch.cat([value[None], value.new_zeros((len(like.coefficients) - 1, *value.shape))]))
+
+
+def _pointwise(rule: Callable) -> Callable:
+    return lambda func, u, **ignored: Jet(rule(u.coefficients))
+
+
+def _softplus(func, u: Jet, beta=1.0, threshold=20.0) -> Jet:
+    return Jet(series.softplus(u.coefficients * beta) / beta)
+
+
+def _gelu(func, u: Jet, approximate="none") -> Jet:
+    if approximate == "none":
+        return Jet(series.gelu(u.coefficients))
+    inner = (u + 0.044715 * u**3) * (2 / torch.pi) ** 0.5
+    return 0.5 * u * (1 + torch.tanh(inner))
+
+
+def _relu(func, u: Jet, inplace=False) -> Jet:
+    return Jet(series.relu(u.coefficients))
+
+
+def _softmax_family(pick: Callable) -> Callable:
+    def rule(func, u: Jet, dim, keepdim=False, dtype=None, **ignored):
+        dim = dim[0] if isinstance(dim, tuple) and len(dim) == 1 else dim
+        if not isinstance(dim, int):
+            raise NoTaylorRule(f"{func.__name__} over several dimensions has no Taylor rule")
+        dim = dim if dim < 0 else dim - u.ndim
+        return Jet(pick(u.coefficients, *series.softmax_logsumexp(u.coefficients, dim), dim, keepdim))
+
+    return rule
+
+
+_LINEAR = (
+    "flatten unflatten reshape view permute transpose squeeze unsqueeze movedim expand contiguous clone sum mean neg "
+    "narrow avg_pool1d avg_pool2d avg_pool3d adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d"
+).split()
+
+_RULES: dict[str, Callable] = {
+    **dict.fromkeys(_LINEAR, _linear),
+    **dict.fromkeys(("linear", "conv1d", "conv2d", "conv3d"), _affine),
+    "batch_norm": _batch_norm,
+    **dict.fromkeys(("dropout", "dropout1d", "dropout2d", "dropout3d"), _dropout),
+    "pad": _pad,
+    **dict.fromkeys(("cat", "concat", "stack"), _cat),
+    **dict.fromkeys(("add", "__add__", "__radd__"), _add),
+    **dict.fromkeys(("sub", "__sub__"), lambda func, u, w, alpha=1: _add(func, u, -w, alpha)),
+    "__rsub__": lambda func, u, w: _add(func, -u, w),
+    **dict.fromkeys(("mul", "__mul__", "__rmul__"), _mul),
+    **dict.fromkeys(("div", "true_divide", "__truediv__"), _div),
+    **dict.fromkeys(("reciprocal", "__rtruediv__"), lambda func, u, w=1.0: _div(func, w, u)),
+    **dict.fromkeys(("pow", "__pow__"), _pow),
+    "square": lambda func, u: _pow(func, u, 2),
+    "sqrt": lambda func, u: _pow(func, u, 0.5),
+    **dict.fromkeys(("matmul", "mm", "bmm", "__matmul__"), _matmul),
+    "__rmatmul__": lambda func, u, w: _matmul(func, w, u),
+    "exp": _pointwise(series.exp),
+    "log": _pointwise(series.log),
+    "sin": _pointwise(lambda u: series.sin_cos(u)[0]),
+    "cos": _pointwise(lambda u: series.sin_cos(u)[1]),
+    "tanh": _pointwise(series.tanh),
+    "sigmoid": _pointwise(series.sigmoid),
+    **dict.fromkeys(("logsigmoid", "log_sigmoid"), _pointwise(lambda u: -series.softplus(-u))),
+    "silu": _pointwise(lambda u: series.mul(u, series.sigmoid(u))),
+    "softplus": _softplus,
+    "gelu": _gelu,
+    "relu": _relu,
+    "softmax": _softmax_family(lambda u, p, total, dim, keep: p),
+    "log_softmax": _softmax_family(lambda u, p, total, dim, keep: u - total),
+    "logsumexp": _softmax_family(lambda u, p, total, dim, keep: total if keep else total.squeeze(dim)),
+}
+_NAMES = sorted(name for name in _RULES if not name.startswith("__"))

@@ -1,0 +1,156 @@
+"""The ledger's rules, and that it notices broken mathematics in the library's source."""
+
+import json
+import re
+import subprocess
+import sys
+
+import pytest
+
+from mixupe_theory import paths, report
+from mixupe_theory.claims import CLAIMS, Claim, Evidence, Row, recompute, select
+
+
+def PASSES():
+    return Evidence(True, {"x": 1.0}, "none")
+
+
+def FAILS():
+    return Evidence(False, {"x": 1.0}, "none")
+
+
+CHECKED = [claim.id for claim in CLAIMS.values() if not claim.is_open]
+
+# Mutants of the library: the mathematics broken in one place, and claims that must notice.
+MUTANTS = {
+    "sign of the y term": (
+        "theorem1.py",
+        "-(delta * targets).sum(-1), 1)",
+        "(delta * targets).sum(-1), 1)",
+        "theorem1.factors",
+    ),
+    "a factorial dropped": ("theorem1.py", "product.sum(-1) / r)", "product.sum(-1))", "theorem1.factors"),
+    "a factorial dropped in the jets": (
+        "recurrences.py",
+        "for j in range(1, k + 1)) / k\n",
+        "for j in range(1, k + 1))\n",
+        "theorem1.factors",
+    ),
+    "Beta(alpha, beta) for D_lambda": (
+        "mixing.py",
+        "math.fsum(p * law.reflected().moment(k) for p, law in self.components)",
+        "self.base.reflected().moment(k)",
+        "theorem1.first-order",
+    ),
+    "D_lambda's components exchanged": (
+        "mixing.py",
+        "(alpha / (alpha + beta), BetaLaw(alpha + 1, beta))",
+        "(alpha / (alpha + beta), BetaLaw(beta + 1, alpha))",
+        "mixup_loss.change-of-law",
+    ),
+    "a^k shifted by one": ("theorem1.py", "a_moment(k) for k", "a_moment(k + 1) for k", "theorem1.first-order"),
+    "a^k shifted by one inside": ("theorem1.py", "(total, h_r, r)", "(total, h_r, r - 1)", "theorem1.factors"),
+    "off-diagonal pairs once": ("losses.py", "2 * off_diagonal)", "off_diagonal)", "mixup_loss.change-of-law"),
+    "h without its log": ("losses.py", "logits.logsumexp(-1)", "logits.exp().sum(-1)", "theorem1.factors"),
+}
+
+
+@pytest.mark.parametrize("id", CHECKED)
+def test_claim_is_sound(id):
+    row = recompute(CLAIMS[id])
+    assert row.sound, row.complaint
+    json.dumps(row.as_dict())
+
+
+@pytest.mark.parametrize("name", MUTANTS)
+def test_a_mutant_turns_the_ledger_red(name, tmp_path):
+    """The command on a copy of the library with one thing broken exits 1 and names the claim."""
+    file, right, wrong, claim = MUTANTS[name]
+    package = tmp_path / "mixupe_theory"
+    subprocess.run(["cp", "-r", str(paths.ROOT / "mixupe_theory"), str(package)], check=True)
+    source = (package / file).read_text()
+    assert right in source, "the mutant no longer fits the source"
+    (package / file).write_text(source.replace(right, wrong))
+    command = "import sys; sys.path.insert(0, '.'); from mixupe_theory.cli import main; sys.exit(main())"
+    arguments = ["claims", "--only", claim, "--workers", "1"]
+    run = subprocess.run([sys.executable, "-c", command, *arguments], cwd=tmp_path, capture_output=True, text=True)
+    assert run.returncode == 1, run.stderr
+    assert f"{claim}: " in run.stderr
+
+
+def test_every_row_is_complete():
+    assert len(CLAIMS) == len(set(CLAIMS))
+    for claim in CLAIMS.values():
+        assert re.fullmatch(r"[a-z0-9_]+\.[a-z0-9-]+", claim.id)
+        assert claim.title
+        assert claim.slide
+        assert claim.statement
+        assert claim.is_open or claim.finding
+        assert "|" not in claim.statement.replace("|u|", "")  # it would end a cell of a Markdown table
+        assert claim.corrected is None or CLAIMS[claim.corrected.id] is claim.corrected
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"verdict": "perhaps"},
+        {"verdict": "open"},
+        {"check": None},
+        {"control": None},
+        {"verdict": "fails as printed"},
+    ],
+    ids=str,
+)
+def test_a_claim_without_its_parts_is_refused(change):
+    whole = {
+        "id": "a.b",
+        "title": "t",
+        "slide": "s",
+        "statement": "x",
+        "verdict": "holds",
+        "check": PASSES,
+        "control": FAILS,
+    }
+    Claim(**whole)
+    with pytest.raises(ValueError, match=r"a\.b"):
+        Claim(**whole | change)
+
+
+@pytest.mark.parametrize(
+    ("check", "control", "sound", "complaint"),
+    [
+        (PASSES, FAILS, True, ""),
+        (FAILS, FAILS, False, "do not support"),
+        (PASSES, PASSES, False, "the check cannot fail"),
+    ],
+)
+def test_soundness(check, control, sound, complaint):
+    row = recompute(Claim("a.b", "t", "s", "x", "holds", "f", check, control))
+    assert row.sound is sound
+    assert complaint in row.complaint
+
+
+def test_select():
+    assert select() == list(CLAIMS.values())
+    assert all(claim.topic == "theorem1" for claim in select(["theorem1"]))
+    with pytest.raises(ValueError, match="no claim begins with 'theorem9'"):
+        select(["theorem1", "theorem9"])
+
+
+def test_parallel_rows_equal_serial_ones_in_order():
+    claims = select(["theorem1.gradient-of-h", "theorem1.every-order-counts", "tables.images"])
+    assert list(report.recompute_all(claims, 2)) == list(report.recompute_all(claims, 1))
+
+
+def test_tables_show_what_is_wrong():
+    broken = Row(Claim("a.b", "t", "s", "x", "holds", "f", FAILS, PASSES), FAILS(), PASSES())
+    assert "NO" in report.terminal_table([broken])
+    assert "MISSED" in report.terminal_table([broken])
+    assert report.verdict_markdown([broken]).count("NO") == 2
+
+
+def test_readme_shows_the_published_verdicts():
+    readme = (paths.ROOT / "README.md").read_text()
+    assert report.with_ledger(readme) == readme, "run: mixupe-theory claims --readme README.md"
+    with pytest.raises(ValueError, match="must hold the lines"):
+        report.with_ledger("nothing")

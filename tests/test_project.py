@@ -1,0 +1,77 @@
+"""Facts about the project's own files."""
+
+import re
+import tomllib
+
+import pytest
+import yaml
+
+from mixupe_theory import paths
+
+CONDA = {"pytorch": "torch", "pytorch-geometric": "torch-geometric"}
+PYPROJECT = tomllib.loads((paths.ROOT / "pyproject.toml").read_text())
+
+
+def bounds(requirements):
+    """{normalized name: bound} of "name>=bound" strings."""
+    pairs = (re.fullmatch(r"([A-Za-z0-9._-]+)\s*(.*)", requirement).groups() for requirement in requirements)
+    return {re.sub(r"[._-]+", "-", name).lower(): bound for name, bound in pairs}
+
+
+def test_environment_yml_is_truthful():
+    project = PYPROJECT["project"]
+    ours = bounds(sum(project["optional-dependencies"].values(), project["dependencies"]))
+    ours["python"] = project["requires-python"]
+    conda = bounds(
+        entry
+        for entry in yaml.safe_load((paths.ROOT / "environment.yml").read_text())["dependencies"]
+        if isinstance(entry, str) and entry != "pip"
+    )
+    assert {CONDA.get(name, name): bound for name, bound in conda.items()} == ours
+
+
+def test_constraints_pin_every_dependency_and_name_no_host():
+    text = (paths.ROOT / "constraints.txt").read_text()
+    assert not re.search(r"://|@|\+cpu|--", text)
+    pinned = bounds(text.split())
+    project = PYPROJECT["project"]
+    needed = bounds(sum(project["optional-dependencies"].values(), project["dependencies"]))
+    for name, bound in needed.items():
+        assert name in pinned
+        version, least = (tuple(int(part) for part in re.findall(r"\d+", value)) for value in (pinned[name], bound))
+        assert version >= least, name
+
+
+@pytest.mark.parametrize("file", ["CITATION.cff", ".pre-commit-config.yaml"])
+def test_yaml_files_parse(file):
+    assert yaml.safe_load((paths.ROOT / file).read_text())
+
+
+def test_readme_names_commands_that_exist():
+    readme = (paths.ROOT / "README.md").read_text()
+    makefile = (paths.ROOT / "Makefile").read_text()
+    for target in re.findall(r"^make (\w+)", readme, re.MULTILINE):
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE)
+    for link in re.findall(r"\]\((?!http)([^)#]+)\)", readme):
+        assert (paths.ROOT / link).exists(), link
+
+
+def test_readme_s_five_lines_run():
+    """The block that shows how to check one's own model, on a model of one's own."""
+    import torch
+
+    blocks = re.findall(r"```python\n(.*?)```", (paths.ROOT / "README.md").read_text(), re.DOTALL)
+    code = next(block for block in blocks if "expand(" in block)
+    rng = torch.Generator().manual_seed(0)
+    scope = {
+        "model": torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.Tanh()),
+        "x": torch.randn(6, 4, generator=rng),
+        "y": torch.tensor([0, 1, 2, 0, 1, 2]),
+    }
+    exec(code, scope)
+    assert scope["e"].collected.shape == (4,)
+
+
+def test_ci_runs_exactly_make_test():
+    lines = [line for line in (paths.ROOT / ".ci" / "run").read_text().splitlines() if line.startswith("make")]
+    assert lines == ["make test"]
