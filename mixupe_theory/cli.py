@@ -76,11 +76,19 @@ def _add_workers(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _one_thread() -> None:
+    """The networks of the claims are so small that a second thread only waits for the first."""
+    import torch
+
+    torch.set_num_threads(1)
+
+
 def _claims(arguments) -> int:
     from mixupe_theory import report
     from mixupe_theory.claims import select
     from mixupe_theory.files import write_atomically
 
+    _one_thread()
     claims = select(arguments.only)
     if arguments.list:
         print(report.list_table(claims))
@@ -112,6 +120,7 @@ def _figures(arguments) -> int:
     unknown = [name for name in arguments.names if name not in FIGURES]
     if unknown:
         raise ValueError(f"no figure is called {', '.join(unknown)}; there are {', '.join(FIGURES)}")
+    _one_thread()
     saved = [
         regenerate(name, redraw=arguments.redraw)
         for name in tqdm(arguments.names or list(FIGURES), "figures", unit="figure")
@@ -122,12 +131,10 @@ def _figures(arguments) -> int:
 
 
 def _networks(arguments) -> int:
-    import torch
-
     from mixupe_theory import networks
     from mixupe_theory.files import write_atomically
 
-    torch.set_num_threads(1)  # layers this small are slower on several
+    _one_thread()
     folder = arguments.out or Path(str(networks.WEIGHTS))
     trained = {}
     for name, recipe in tqdm(networks.RECIPES.items(), "training", unit="network"):

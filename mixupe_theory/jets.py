@@ -1,6 +1,7 @@
 """A tensor-like value that carries Taylor coefficients through ordinary torch code.
 
-Each torch function that meets a :class:`Jet` is answered by the rule in ``_RULES`` (``__torch_function__``), so modules and plain callables need no change.
+Each torch function that meets a :class:`Jet` is answered by the rule in ``_RULES`` (``__torch_function__``), so modules
+and plain callables need no change.
 """
 
 from __future__ import annotations

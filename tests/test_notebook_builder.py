@@ -76,21 +76,16 @@ def write_source(folder, name, text):
 
 @pytest.fixture(scope="module")
 def good(tmp_path_factory):
-    """A folder with one notebook built by build(), one that fails, one whose kernel dies, and the failures."""
+    """A folder with one notebook."""
     folder = tmp_path_factory.mktemp("good")
-    texts = {
-        "01_good": SOURCE,
-        "02_fails": SOURCE.replace("1 + 1 == 2", '1 + 1 == 3, "they\\n differ"'),
-        "03_dies": SOURCE.replace("assert", "os._exit(1)  # "),
-    }
-    failures = build([write_source(folder, name, text) for name, text in texts.items()], workers=2)
-    return folder, failures
+    assert builder._build(write_source(folder, "01_good", SOURCE)) is None
+    return folder
 
 
 @pytest.fixture
 def notebook(good, tmp_path):
     """The good notebook in a folder of its own, beside its source."""
-    shutil.copytree(good[0], tmp_path, dirs_exist_ok=True)
+    shutil.copytree(good, tmp_path, dirs_exist_ok=True)
     return tmp_path / "01_good.ipynb"
 
 
@@ -100,19 +95,28 @@ def change(path, edit):
     path.write_text(json.dumps(stored))
 
 
-def test_a_good_notebook_is_written_and_failures_are_not(good):
-    folder, failures = good
+def test_good_notebooks_are_written_and_failing_ones_are_not(tmp_path, capfd):
+    texts = {
+        "01_good": SOURCE,
+        "02_fails": SOURCE.replace("1 + 1 == 2", '1 + 1 == 3, "they\\n differ"'),
+        "03_dies": SOURCE.replace("assert", "os._exit(1)  # "),
+    }
+    failures = build([write_source(tmp_path, name, text) for name, text in texts.items()], workers=2)
     assert failures == [
         Failure("02_fails", 4, "AssertionError: they"),
         Failure("03_dies", 4, "the kernel died"),
     ]
     assert str(failures[0]) == "02_fails, code cell 4: AssertionError: they"
-    assert sorted(os.listdir(folder)) == ["01_good.ipynb", "py"]
-    assert problems(folder / "01_good.ipynb") == []
+    assert sorted(os.listdir(tmp_path)) == ["01_good.ipynb", "py"]
+    assert problems(tmp_path / "01_good.ipynb") == []
+    out, progress = capfd.readouterr()
+    assert out == ""
+    assert "3/3" in progress
+    assert "warn" not in progress.lower()
 
 
 def test_what_is_stored(good):
-    text = (good[0] / "01_good.ipynb").read_text()
+    text = (good / "01_good.ipynb").read_text()
     stored = json.loads(text)
     assert stored["metadata"] == {
         "jupytext": {"notebook_metadata_filter": "kernelspec,jupytext,-jupytext.text_representation.jupytext_version"},
@@ -123,9 +127,7 @@ def test_what_is_stored(good):
     assert [cell["id"] for cell in stored["cells"]] == [f"{i:02d}-{kind}" for i, kind in enumerate(kinds)]
     where, digits, image, check, slider = (c for c in stored["cells"] if c["cell_type"] == "code")
     # The kernel is this interpreter, in the notebooks' folder, with one BLAS thread; its text is in one piece.
-    assert [output["text"] for output in where["outputs"]] == [
-        [f"{sys.executable} 1\n", f"{good[0]}\n", "third line\n"]
-    ]
+    assert [output["text"] for output in where["outputs"]] == [[f"{sys.executable} 1\n", f"{good}\n", "third line\n"]]
     assert digits["metadata"] == {"tags": ["nbval-ignore-output"]}
     assert [set(output["data"]) for output in image["outputs"]] == [{"image/png", "text/plain"}]
     assert check["outputs"][0]["data"] == {"text/plain": ["'holds'"]}
