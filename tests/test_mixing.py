@@ -9,7 +9,7 @@ import math
 import mpmath as mp
 import numpy as np
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy.special import betainc
 
@@ -95,6 +95,7 @@ def test_tilted_law_is_what_swapping_i_and_j_makes_of_beta(law, k):
     assert relative_error(law.tilted().a_moment(k), swapped) <= (3 * k + 8) * EPS
 
 
+@settings(max_examples=6)
 @given(
     law=st.builds(BetaLaw, st.floats(0.05, 30), st.floats(0.05, 30)),
     k=st.integers(1, 12),
@@ -102,7 +103,7 @@ def test_tilted_law_is_what_swapping_i_and_j_makes_of_beta(law, k):
 def test_tilted_moments_match_the_integral_of_the_density(law, k):
     """Tolerance: rounding, plus mpmath's own error estimate (the density has power singularities)."""
     density = tilted_density(law)
-    integral, error = mp.quad(lambda t: (1 - t) ** k * density(t), mp.linspace(0, 1, 5), error=True)
+    integral, error = mp.quad(lambda t: (1 - t) ** k * density(t), [0, 0.5, 1], error=True)
     assert relative_error(law.tilted().a_moment(k), integral) <= (3 * k + 8) * EPS + 10 * error / integral
 
 

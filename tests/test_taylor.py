@@ -136,7 +136,7 @@ LAYERS = {
     "log softmax": (lambda: nn.LogSoftmax(1), FLAT),
 }
 FUNCTIONS = {
-    "logsumexp": lambda x: x.logsumexp(1, keepdim=True),
+    "logsumexp": lambda x: x - x.logsumexp(1)[:, None],
     "logsumexp of images": lambda x: torch.logsumexp(x.unflatten(1, (3, 1)), -2),
     "sin": torch.sin,
     "cos": lambda x: x.cos(),
@@ -228,6 +228,7 @@ SATURATING = ["tanh", "sigmoid", "softplus", "softplus, beta", "log sigmoid", "s
 
 
 @pytest.mark.parametrize("name", SCALAR)
+@settings(max_examples=12)
 @given(position=st.floats(0, 1), curvature=st.sampled_from([0.0, 0.25]))
 def test_order_12_matches_mpmath(name, position, curvature):
     """The coefficients of F(u + t + curvature t^2) to some eps of their size, also where they are 1e-10.
