@@ -65,11 +65,28 @@ def evaluation_mode(f) -> None:
     if not isinstance(f, nn.Module):
         return
     for name, module in f.named_modules():
+        batch_statistics = isinstance(module, nn.modules.batchnorm._BatchNorm) and module.running_mean is None
+        if batch_statistics:
+            raise ValueError(
+                f"f: layer {name or 'f'!r} ({type(module).__name__}) has no running statistics, so its outputs depend "
+                "on the whole batch; f must be a function of one input"
+            )
         if isinstance(module, _BATCH_DEPENDENT) and module.training:
             raise ValueError(
                 f"f: layer {name or 'f'!r} ({type(module).__name__}) is in training mode, so f is not a function "
                 "of one input; call f.eval() first"
             )
+
+
+def same_kind(f, x: torch.Tensor) -> None:
+    """Raise unless x has the device and dtype of f's parameters, where f is a module with any."""
+    if not isinstance(f, nn.Module):
+        return
+    for p in f.parameters():
+        if p.device != x.device:
+            raise ValueError(f"x must be on the device of f's parameters, {p.device}, got {x.device}")
+        if p.is_floating_point() and p.dtype != x.dtype:
+            raise TypeError(f"x must have the dtype of f's parameters, {p.dtype}, got {x.dtype}")
 
 
 def logits(f, x: torch.Tensor, head_name: str | None) -> torch.Tensor:
@@ -103,7 +120,7 @@ def targets(y, out: torch.Tensor, head_name: str) -> torch.Tensor:
         if not ((y >= 0) & (y <= 1)).all():
             raise ValueError(f"y must lie in [0, 1] with head 'sigmoid', got {_range(y)}")
         return y
-    if not y.is_floating_point():
+    if not y.is_floating_point() and y.shape != (n, c):  # integer one-hot rows count as targets
         if y.shape != (n,):
             raise ValueError(f"y of class indices must have shape ({n},), got {tuple(y.shape)}")
         if y.dtype == torch.bool or not ((y >= 0) & (y < c)).all():
@@ -111,6 +128,7 @@ def targets(y, out: torch.Tensor, head_name: str) -> torch.Tensor:
         return nn.functional.one_hot(y.long(), c).to(out.dtype)
     if y.shape != (n, c):
         raise ValueError(f"y of soft targets must have shape ({n}, {c}), got {tuple(y.shape)}")
+    y = y if y.is_floating_point() else y.to(out.dtype)
     tolerance = 100 * torch.finfo(y.dtype).eps
     if not ((y >= 0) & ((y.sum(1, keepdim=True) - 1).abs() <= tolerance)).all():
         raise ValueError(
@@ -127,10 +145,7 @@ def problem(f, x, y, head_name: str) -> torch.Tensor:
     evaluation_mode(f)
     if isinstance(y, torch.Tensor) and y.ndim > 0 and y.shape[0] != x.shape[0]:
         raise ValueError(f"y must have as many rows as x, {x.shape[0]}, got {y.shape[0]}")
-    if isinstance(f, nn.Module):
-        devices = {p.device for p in f.parameters()}
-        if devices and devices != {x.device}:
-            raise ValueError(f"x must be on the device of f's parameters, {devices.pop()}, got {x.device}")
+    same_kind(f, x)
     with torch.no_grad():
         first = logits(f, x[:1], head_name)
     if first.dtype != x.dtype:

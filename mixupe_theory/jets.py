@@ -45,12 +45,20 @@ class Jet:
         name = func.__name__.removesuffix("_") if not func.__name__.startswith("__") else func.__name__
         if name not in _RULES:
             raise NoTaylorRule(f"torch function {name!r} has no Taylor rule; rules exist for {', '.join(_NAMES)}")
-        return _RULES[name](func, *args, **(kwargs or {}))
+        kwargs = kwargs or {}
+        out = _RULES[name](func, *args, **kwargs)
+        in_place = kwargs.get("inplace") or (func.__name__.endswith("_") and not func.__name__.startswith("__"))
+        if in_place and isinstance(args[0], Jet):
+            args[0].coefficients = out.coefficients
+            return args[0]
+        return out
 
     def __getattr__(self, name):
         method = getattr(torch.Tensor, name, None)
-        if name.startswith("_") or not callable(method):
+        if name.startswith("_") or method is None:
             raise AttributeError(f"a Jet has no attribute {name!r}")
+        if not callable(method):
+            raise NoTaylorRule(f"tensor attribute {name!r} has no Taylor rule")
         return lambda *args, **kwargs: Jet.__torch_function__(method, (Jet,), (self, *args), kwargs)
 
     def __getitem__(self, index):
@@ -83,6 +91,11 @@ class Jet:
 
     def __pow__(self, exponent):
         return _pow(torch.pow, self, exponent)
+
+    def _refuse(self, *others):
+        raise NoTaylorRule("comparisons, truth values and a Jet as exponent have no Taylor rule")
+
+    __lt__ = __le__ = __gt__ = __ge__ = __bool__ = __rpow__ = __float__ = _refuse
 
     def __matmul__(self, other):
         return _matmul(torch.matmul, self, other)
@@ -206,7 +219,8 @@ def _softmax_family(pick: Callable) -> Callable:
         if not isinstance(dim, int):
             raise NoTaylorRule(f"{func.__name__} over several dimensions has no Taylor rule")
         dim = dim if dim < 0 else dim - u.ndim
-        return Jet(pick(u.coefficients, *series.softmax_logsumexp(u.coefficients, dim), dim, keepdim))
+        softmax, total, log_softmax = series.softmax_family(u.coefficients, dim)
+        return Jet(pick(softmax, total if keepdim else total.squeeze(dim), log_softmax))
 
     return rule
 
@@ -220,7 +234,9 @@ _RULES: dict[str, Callable] = {
     **dict.fromkeys(_LINEAR, _linear),
     **dict.fromkeys(("linear", "conv1d", "conv2d", "conv3d"), _affine),
     "batch_norm": _batch_norm,
-    **dict.fromkeys(("dropout", "dropout1d", "dropout2d", "dropout3d"), _dropout),
+    **dict.fromkeys(
+        ("dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_alpha_dropout"), _dropout
+    ),
     "pad": _pad,
     **dict.fromkeys(("cat", "concat", "stack"), _cat),
     **dict.fromkeys(("add", "__add__", "__radd__"), _add),
@@ -245,8 +261,8 @@ _RULES: dict[str, Callable] = {
     "softplus": _softplus,
     "gelu": _gelu,
     "relu": _relu,
-    "softmax": _softmax_family(lambda u, p, total, dim, keep: p),
-    "log_softmax": _softmax_family(lambda u, p, total, dim, keep: u - total),
-    "logsumexp": _softmax_family(lambda u, p, total, dim, keep: total if keep else total.squeeze(dim)),
+    "softmax": _softmax_family(lambda softmax, total, log_softmax: softmax),
+    "log_softmax": _softmax_family(lambda softmax, total, log_softmax: log_softmax),
+    "logsumexp": _softmax_family(lambda softmax, total, log_softmax: total),
 }
 _NAMES = sorted(name for name in _RULES if not name.startswith("__"))

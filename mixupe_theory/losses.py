@@ -19,7 +19,7 @@ from torch.utils.checkpoint import checkpoint
 from mixupe_theory import _validation as check
 from mixupe_theory.mixing import BetaLaw, check_law, symmetrized_quadrature
 
-MAX_NODES = 1024
+FIRST_RULE, MAX_NODES = 16, 1024
 PILOT_PAIRS = 512
 DEFAULT_CHUNK = 4096
 
@@ -28,7 +28,7 @@ class AccuracyNotReached(ValueError):
     """The quadrature over lambda did not reach the requested accuracy.
 
     Attributes:
-        reached: The relative accuracy reached, an upper estimate.
+        reached: The relative accuracy reached, estimated from the last two rules.
         nodes: The number of nodes of the finest rule tried.
     """
 
@@ -58,8 +58,18 @@ def mean_response(logits: torch.Tensor, head: str = "softmax") -> torch.Tensor:
 
 
 def pointwise_loss(logits: torch.Tensor, targets: torch.Tensor, head: str = "softmax") -> torch.Tensor:
-    """The deck's ell = h(f) - y^T f for (..., c) logits and targets, giving (...); affine in the targets."""
-    return log_partition(logits, head) - (targets * logits).sum(-1)
+    """The deck's ell = h(f) - y^T f for (..., c) logits and targets in the simplex, giving (...).
+
+    Written as log1p(sum of the other exponentials) + y^T (max f - f), sums of non-negative terms, so that a tiny loss
+    keeps its digits where h and y^T f would cancel.
+    """
+    if head == "sigmoid":  # softplus(f) - y f is the softmax loss of logits (0, f), targets (1 - y, y)
+        logits = torch.cat([torch.zeros_like(logits), logits], -1)
+        targets = torch.cat([1 - targets, targets], -1)
+    top = logits.argmax(-1, keepdim=True)
+    below = logits - logits.gather(-1, top)  # <= 0
+    others = torch.scatter(below.exp(), -1, top, 0.0).sum(-1)
+    return others.log1p() - (targets * below).sum(-1)
 
 
 def standard_loss(f: Callable, x: torch.Tensor, y: torch.Tensor, head: str = "softmax") -> torch.Tensor:
@@ -101,9 +111,9 @@ def mixup_loss(
     """The exact mixup loss L_n^mix over all n^2 pairs (deck, "Implicit Regularization of Mixup").
 
     Pairs (i, j) and (j, i) visit the same segment, so each unordered pair is visited once under the law of lambda or
-    1 - lambda with equal probability; the n diagonal pairs are the standard loss. The number of nodes is doubled
-    until, summed over pairs, two rules differ by at most ``rtol`` times the loss; a pilot on some hundred pairs finds
-    the number, so that the full sum is usually taken once.
+    1 - lambda with equal probability; the n diagonal pairs are the standard loss. The number m of nodes is
+    doubled from 16 until, summed over pairs, the rules of m and of m/2 - 1 nodes (an odd one sees the middle) differ by
+    at most ``rtol`` times the loss; a pilot on some hundred pairs finds m, so that the full sum is usually taken once.
 
     Args:
         f: Any callable (n, ...) -> (n, c); see :func:`standard_loss`.
@@ -112,8 +122,8 @@ def mixup_loss(
         law: The law of lambda.
         head: "softmax" or "sigmoid".
         rtol: Relative accuracy of the expectation over lambda. The sum over pairs is exact.
-        chunk: Rows given to f at once; bounds the memory, which does not grow with n. Chunks are checkpointed, so
-            this holds for gradients too.
+        chunk: Rows given to f at once, 4096 by default; bounds the memory, which does not grow with n. Chunks are
+            checkpointed, so this holds for gradients too.
 
     Returns:
         A 0-d tensor, differentiable in f's parameters.
@@ -143,7 +153,7 @@ def mixup_loss(
         return diagonal
     pairs = range(n * (n - 1) // 2)
     problem = (f, x, targets, head, law, chunk)
-    m = 4
+    m = FIRST_RULE
     if len(pairs) > 2 * PILOT_PAIRS:
         pilot = pairs[:: len(pairs) // PILOT_PAIRS]
         with torch.no_grad():
@@ -199,34 +209,39 @@ def mixup_loss_mc(
         return pointwise_loss(f(mixed.squeeze(1)), labels.squeeze(1), head)
 
     losses = torch.cat(_over_chunks(values, range(samples), chunk, x.device))
+    if not torch.isfinite(losses).all():
+        raise ValueError("f(x) must be finite, got NaN or infinite outputs at a mixed input")
     return losses.mean(), losses.detach().std() / samples**0.5
 
 
 def pair_sum(f, x, targets, head, rule, pairs: range, chunk: int) -> torch.Tensor:
     """Sum over unordered pairs of E ell at mixed input and label, by one rule (nodes, weights) of lambda."""
     nodes, weights = (torch.as_tensor(t, dtype=x.dtype, device=x.device) for t in rule)
-    values = lambda p: (_pair_losses(f, x, targets, head, nodes, p) @ weights).sum()  # noqa: E731
+    values = lambda p: (_pair_losses(f, x, targets, head, nodes, p, chunk) @ weights).sum()  # noqa: E731
     return _sum_over_chunks(values, pairs, max(1, chunk // len(nodes)), x.device)
 
 
 def _refine(problem, pairs: range, m: int, rtol: float, diagonal: torch.Tensor) -> tuple[torch.Tensor, int]:
-    """Sum over unordered pairs with the first rule of m, 2m, 4m... nodes that agrees with the rule of half its size."""
+    """Sum over unordered pairs with the first rule of m, 2m, 4m... nodes that agrees with one of half its size."""
     f, x, targets, head, law, chunk = problem
     while True:
-        rules = [symmetrized_quadrature(law, k) for k in (m // 2, m)]
+        rules = [symmetrized_quadrature(law, k) for k in (m // 2 - 1, m)]
         (coarse, coarse_weights), (fine, fine_weights) = (
             [torch.as_tensor(t, dtype=x.dtype, device=x.device) for t in rule] for rule in rules
         )
 
         def value_and_error(p, rules=(coarse, coarse_weights, fine, fine_weights)):
             coarse, coarse_weights, fine, fine_weights = rules
-            by_fine = _pair_losses(f, x, targets, head, fine, p) @ fine_weights
+            by_fine = _pair_losses(f, x, targets, head, fine, p, chunk) @ fine_weights
             with torch.no_grad():
-                by_coarse = _pair_losses(f, x, targets, head, coarse, p) @ coarse_weights
+                by_coarse = _pair_losses(f, x, targets, head, coarse, p, chunk) @ coarse_weights
             return torch.stack([by_fine.sum(), (by_fine - by_coarse).abs().sum()])
 
         value, error = _sum_over_chunks(value_and_error, pairs, max(1, chunk // m), x.device)
-        reached = (2 * error / (2 * value + diagonal)).item()
+        if not torch.isfinite(value):
+            raise ValueError("f(x) must be finite, got NaN or infinite outputs at a mixed input")
+        total = (2 * value + diagonal).item()
+        reached = 2 * error.item() / total if total else 0.0  # a loss of exactly 0 is exact
         if reached <= rtol:
             return value, m
         if 2 * m > MAX_NODES:
@@ -234,12 +249,13 @@ def _refine(problem, pairs: range, m: int, rtol: float, diagonal: torch.Tensor) 
         m *= 2
 
 
-def _pair_losses(f, x, targets, head, nodes, p) -> torch.Tensor:
+def _pair_losses(f, x, targets, head, nodes, p, chunk) -> torch.Tensor:
     """ell at (x_ij(lambda), y_ij(lambda)) for unordered pairs numbered p and all nodes, (len(p), m)."""
     i, j = _unrank(p)
     mixed, labels = _mix(x, targets, i, j, nodes)
-    logits = f(mixed.flatten(0, 1)).unflatten(0, mixed.shape[:2])
-    return pointwise_loss(logits, labels, head)
+    rows = mixed.flatten(0, 1)
+    logits = f(rows) if len(rows) <= chunk else torch.cat([f(part) for part in rows.split(chunk)])
+    return pointwise_loss(logits.unflatten(0, mixed.shape[:2]), labels, head)
 
 
 def _mix(x, targets, i, j, lam) -> tuple[torch.Tensor, torch.Tensor]:

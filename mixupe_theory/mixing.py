@@ -162,7 +162,6 @@ def _gauss_from_zero(alpha: float, beta: float, m: int) -> tuple[np.ndarray, np.
     return nodes, 1 / squares
 
 
-@lru_cache(maxsize=256)
 def symmetrized_quadrature(law: BetaLaw, m: int) -> tuple[np.ndarray, np.ndarray]:
     """Gauss rule of m nodes of the law of lambda or 1 - lambda, each with probability 1/2.
 
@@ -170,6 +169,12 @@ def symmetrized_quadrature(law: BetaLaw, m: int) -> tuple[np.ndarray, np.ndarray
     in the mixup loss and every unordered pair needs visiting once. For beta = alpha it is the Gauss-Jacobi rule;
     otherwise it comes from the mixture's two m-node rules by Lanczos orthogonalization, exact to degree 2m - 1.
     """
+    nodes, weights = _symmetrized_quadrature(law, m)
+    return nodes.copy(), weights.copy()
+
+
+@lru_cache(maxsize=256)
+def _symmetrized_quadrature(law: BetaLaw, m: int) -> tuple[np.ndarray, np.ndarray]:
     if law.alpha == law.beta:
         return law.quadrature(m)
     rules = (law.quadrature(m), law.reflected().quadrature(m))

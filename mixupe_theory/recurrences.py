@@ -95,7 +95,7 @@ def softplus(u: Coefficients) -> Coefficients:
 def gelu(u: Coefficients) -> Coefficients:
     """Exact GELU u Phi(u), with Phi' = phi u' and phi = exp(-u^2/2)/sqrt(2 pi)."""
     phi = exp(-mul(u, u) / 2) / math.sqrt(2 * math.pi)
-    cdf = [torch.special.ndtr(u[0])]
+    cdf = [torch.special.erfc(-u[0] / math.sqrt(2)) / 2]  # keeps its digits for u << 0, which ndtr does not
     cdf = torch.stack(cdf + [_integrate(u, phi, k) for k in range(1, len(u))])
     return mul(u, cdf)
 
@@ -108,19 +108,22 @@ def relu(u: Coefficients) -> Coefficients:
     return torch.where(sign > 0, u, torch.zeros_like(u))
 
 
-def softmax_logsumexp(u: Coefficients, dim: int) -> tuple[Coefficients, Coefficients]:
-    """Coupled series of p = softmax(u) and L = log sum exp(u) along ``dim`` (kept, counted from the end).
+def softmax_family(u: Coefficients, dim: int) -> tuple[Coefficients, Coefficients, Coefficients]:
+    """Coupled series of softmax(u), log sum exp(u) (dimension kept) and log_softmax(u), ``dim`` from the end.
 
     L' = sum p u' and p' = p (u' - L'): no logarithm of a series is taken, which would lose half the digits by
-    order 10.
+    order 10. The largest logit's series is subtracted first, so that u - L does not cancel where p saturates.
     """
+    anchor = u.gather(dim, u[0].argmax(dim, keepdim=True).expand(len(u), *(-1,) * (u.ndim - 1)))
+    u = u - anchor
     p, total = [u[0].softmax(dim)], [u[0].logsumexp(dim, keepdim=True)]
     slope = [torch.zeros_like(u[0])]  # k (u_k - L_k)
     for k in range(1, len(u)):
         total.append(sum(j * u[j] * p[k - j] for j in range(1, k + 1)).sum(dim, keepdim=True) / k)
         slope.append(k * (u[k] - total[k]))
         p.append(sum(slope[j] * p[k - j] for j in range(1, k + 1)) / k)
-    return torch.stack(p), torch.stack(total)
+    total = torch.stack(total)
+    return torch.stack(p), total + anchor, u - total
 
 
 def _integrate(u, p, k: int) -> torch.Tensor:

@@ -51,6 +51,7 @@ def taylor_coefficients(f: Callable, x: torch.Tensor, v: torch.Tensor, order: in
             f"got {tuple(v.shape)}, {v.dtype}, {v.device}"
         )
     check.evaluation_mode(f)
+    check.same_kind(f, x)
     return _coefficients(f, x, v, check.integer("order", order, least=1))
 
 
@@ -76,6 +77,7 @@ def pairwise_jet(f: Callable, x: torch.Tensor, order: int) -> Iterator[tuple[tor
     """
     check.inputs("x", x)
     check.evaluation_mode(f)
+    check.same_kind(f, x)
     order = check.integer("order", order, least=1)
     with torch.no_grad():
         _coefficients(f, x[:1], torch.zeros_like(x[:1]), 1)  # a missing rule is reported before iteration
@@ -102,6 +104,8 @@ def _coefficients(f, x, v, order) -> torch.Tensor:
     if not isinstance(out, Jet) or out.ndim != 2 or out.shape[0] != x.shape[0]:
         got = tuple(out.shape) if isinstance(out, Jet) else type(out).__name__
         raise ValueError(f"f(x) must have shape ({x.shape[0]}, c), got {got}")
+    if not torch.isfinite(out.coefficients).all():
+        raise ValueError("f(x) must be finite with finite derivatives, got NaN or infinity")
     return out.coefficients
 
 

@@ -137,7 +137,7 @@ def convergence_radius(f: Callable, x: torch.Tensor, order: int = 40, head: str 
     radius = x.new_full((len(x), len(x)), torch.inf)
     for i, j, coefficients in pairwise_jet(f, x, order):
         coefficients, _ = _as_softmax(coefficients, coefficients[0], head)
-        response, _ = series.softmax_logsumexp(coefficients, -1)
+        response = series.softmax_family(coefficients, -1)[0]
         radius[i, j] = _radius_from_recurrence(torch.cat([coefficients, response], -1))
     return radius
 
@@ -168,8 +168,7 @@ def _radius_from_recurrence(coefficients: torch.Tensor) -> torch.Tensor:
 def loss_coefficients(coefficients: torch.Tensor, targets: torch.Tensor, head: str = "softmax") -> torch.Tensor:
     """Taylor coefficients of a -> ell(x_i + a v, y_i) from those of f, (K + 1, p, c) -> (K + 1, p)."""
     coefficients, targets = _as_softmax(coefficients, targets, head)
-    log_partition = series.softmax_logsumexp(coefficients, -1)[1].squeeze(-1)
-    return log_partition - (coefficients * targets).sum(-1)
+    return -(targets * series.softmax_family(coefficients, -1)[2]).sum(-1)
 
 
 def nested_polynomials(coefficients: torch.Tensor, targets: torch.Tensor, head: str = "softmax") -> torch.Tensor:

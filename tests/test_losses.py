@@ -292,7 +292,6 @@ def test_memory_is_bounded_by_the_chunk(n):
     assert sum(kept) <= 512
 
 
-@pytest.mark.xfail(reason="the nodes of one pair are never split: f gets up to 1024 rows")
 def test_chunk_below_the_number_of_nodes_bounds_the_rows_too():
     f, x, y, head, _ = problem(n=4)
     counted = Counted(f)
@@ -336,7 +335,6 @@ def test_relu_is_refused_with_the_accuracy_reached_and_accepted_at_it(n, slack):
             assert abs(value - reference / n**2) <= slack * refused.value.reached * value
 
 
-@pytest.mark.xfail(reason="the rules of 2 and 4 nodes both miss it and agree: the loss is 5 % wrong")
 def test_feature_between_the_nodes_of_the_first_rules_is_seen():
     """Smooth, but a bump over a twentieth of the segment, around the midpoint, where no even rule has a node."""
     x, rows = torch.tensor([[0.0], [1.0]], dtype=torch.float64), torch.eye(2, dtype=torch.float64)
@@ -345,7 +343,6 @@ def test_feature_between_the_nodes_of_the_first_rules_is_seen():
     assert abs(mixup_loss(f, x, rows, BetaLaw(1.0)) - reference) <= 1e-10 * reference
 
 
-@pytest.mark.xfail(reason="0/0: AccuracyNotReached of nan, blaming f's smoothness")
 def test_perfectly_fitted_class_has_loss_zero():
     """All labels 0 and logits so confident that h(f) - y^T f is 0 in floating point, at every mixed point."""
     x, y = torch.eye(4, dtype=torch.float64), torch.zeros(4, dtype=torch.long)

@@ -12,7 +12,7 @@ from scipy.special import roots_jacobi
 from torch import nn
 
 from mixupe_theory import BetaLaw, mixup_loss, standard_loss
-from mixupe_theory.losses import pointwise_loss
+from mixupe_theory.losses import log_partition, pointwise_loss
 from mixupe_theory.theorem1 import convergence_radius, expand
 
 
@@ -55,7 +55,7 @@ def printed_regularizer(f, x, y, alpha, beta, order, head):
             for a, share in ((1 - t, t), (t, 1 - t)):
                 delta = sum(a ** (k - 1) / math.factorial(k) * derivatives[k] for k in range(1, order + 1))
                 h = nested_jvp(
-                    lambda s, d=derivatives[0], delta=delta: pointwise_loss(d + s * delta, torch.zeros_like(d), head),
+                    lambda s, d=derivatives[0], delta=delta: log_partition(d + s * delta, head),
                     order,
                 )
                 value = sum(a**k / math.factorial(k) * h[k] for k in range(1, order + 1)) - a * (y[i] * delta).sum()

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from scipy.special import roots_jacobi, roots_legendre
 
-from mixupe_theory.losses import pointwise_loss
+from mixupe_theory.losses import log_partition, pointwise_loss
 from mixupe_theory.mixing import BetaLaw
 
 
@@ -73,7 +73,7 @@ def remainders_of_theorem1(f, x, targets, head, law: BetaLaw, order: int, rules=
         return f((x[i][:, None] + a[:, None] * v[:, None]).flatten(0, 1)).unflatten(0, (len(i), len(a)))
 
     def h(out):
-        return pointwise_loss(out, torch.zeros_like(out), head)
+        return log_partition(out, head)
 
     start = path(torch.zeros(1, dtype=x.dtype))
     results, polynomial = [[] for _ in rules], torch.zeros((), dtype=x.dtype)
@@ -122,10 +122,9 @@ def printed_formula(
     shift = 0 if error == "a^k for a^(k-1) in Delta" else 1
     divide = error != "no 1/k! in Delta"
     delta = sum(a ** (k - shift) / (factorial[k] if divide else 1) * derivatives[k] for k in range(1, order + 1))
-    zero = torch.zeros_like(targets)
     total = 0.0
     for k in range(1, order + 1):
-        j_h = nested_derivative(lambda s: pointwise_loss(derivatives[0] + s * delta, zero, head), k)
+        j_h = nested_derivative(lambda s: log_partition(derivatives[0] + s * delta, head), k)
         power = k - 1 if error == "a^(k-1) for a^k outside" else k
         scale = 1 if error == "no 1/k! outside" else factorial[k]
         total = total + (-1 if error == "J_h = -g" else 1) * a[:, 0] ** power / scale * j_h
