@@ -107,7 +107,10 @@ def _yes(answer: bool) -> str:
 
 
 def _short(value) -> str:
-    return f"{value:.2g}" if isinstance(value, float) else str(value)
+    """Two digits; what is mere rounding differs between machines and is shown by its bound."""
+    if not isinstance(value, float):
+        return str(value)
+    return f"{value:.2g}" if value == 0 or abs(value) >= 1e-9 else "< 1e-9"
 
 
 def _bold(claim: Claim) -> str:

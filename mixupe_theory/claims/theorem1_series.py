@@ -77,7 +77,7 @@ def misses(name: str, n: int, order: int, a_of, form: str = "nested", y_sign: fl
 
 def _remainder_slopes(y_sign: float = 1.0) -> tuple[dict[str, float], np.ndarray]:
     """Fitted orders for K = 1..6 in both forms on two trained networks, as a = fraction of the radius shrinks."""
-    window = FRACTIONS[1:4]
+    window = FRACTIONS[:3]
     slopes = {}
     for name in ("digits-tanh-erm", "digits-tanh-mixup-1"):
         a_of = [fraction * radii(name, 12) for fraction in window]

@@ -172,6 +172,6 @@ FIGURES = (
         "Radius of convergence along real pairs: nearly all series diverge before the other point.",
         _radius,
         _draw_radius,
-        rtol=0.02,
+        rtol=0.05,
     ),
 )
