@@ -73,7 +73,7 @@ class BetaLaw:
 
         Example:
             >>> nodes, weights = BetaLaw(0.5).quadrature(2)
-            >>> abs(weights @ nodes**3 - BetaLaw(0.5).moment(3)) < 1e-15
+            >>> bool(abs(weights @ nodes**3 - BetaLaw(0.5).moment(3)) < 1e-15)
             True
         """
         m = check.integer("m", m, least=1)
