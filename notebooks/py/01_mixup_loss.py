@@ -53,6 +53,7 @@ from mixupe_theory.networks import balanced, digits, load
 # ERM and one with mixup at $\alpha=1$ (Adam, 100 epochs; not specified in the deck, chosen by us).
 
 # %%
+torch.set_num_threads(1)  # networks this small leave a second thread waiting
 law = BetaLaw(1.0)
 x, y = balanced(*digits(), 60)
 networks = {"ERM": load("digits-tanh-erm"), "mixup": load("digits-tanh-mixup-1")}

@@ -52,6 +52,7 @@ from mixupe_theory.theorem1 import convergence_radius, expand
 # $\alpha=0.2,1,2$; a ReLU network for the question of smoothness.
 
 # %%
+torch.set_num_threads(1)  # networks this small leave a second thread waiting
 law = BetaLaw(1.0)
 x, y = balanced(*digits(), 40)
 f = load("digits-tanh-mixup-1")
