@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from mixupe_theory.claims.theorem1_series import (
+from mixupe_theory.claims.measurements import (
     FRACTIONS,
     RELU_A,
     SHARE_CASES,
