@@ -15,6 +15,10 @@ def PASSES():
     return Evidence(True, {"x": 1.0}, "none")
 
 
+def RAISES():
+    raise ValueError("not today")
+
+
 def FAILS():
     return Evidence(False, {"x": 1.0}, "none")
 
@@ -122,6 +126,8 @@ def test_a_claim_without_its_parts_is_refused(change):
         (PASSES, FAILS, True, ""),
         (FAILS, FAILS, False, "do not support"),
         (PASSES, PASSES, False, "the check cannot fail"),
+        (RAISES, FAILS, False, "not today"),
+        (PASSES, RAISES, False, "not today"),
     ],
 )
 def test_soundness(check, control, sound, complaint):

@@ -114,8 +114,17 @@ class Row:
 
 
 def recompute(claim: Claim) -> Row:
-    """Run a claim's check and control."""
-    return Row(claim, None, None) if claim.is_open else Row(claim, claim.check(), claim.control())
+    """Run a claim's check and control; one that raises makes the row unsound."""
+    if claim.is_open:
+        return Row(claim, None, None)
+    return Row(claim, _measure(claim.check, if_raised=False), _measure(claim.control, if_raised=True))
+
+
+def _measure(function: Callable[[], Evidence], if_raised: bool) -> Evidence:
+    try:
+        return function()
+    except Exception as error:  # broken mathematics may also show as a refusal of the library
+        return Evidence(if_raised, {"raised": f"{type(error).__name__}: {error}"}, "none")
 
 
 def any_of(parts: dict[str, Evidence]) -> Evidence:
