@@ -119,11 +119,9 @@ def _affine(func, u: Jet, weight, bias=None, *args, **kwargs) -> Jet:
 def _batch_norm(func, u: Jet, mean, var, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5) -> Jet:
     if training or mean is None:
         raise NoTaylorRule("BatchNorm with batch statistics is not a function of one input; call f.eval() first")
-    zero = torch.zeros_like(mean)
-    return _affine(
-        lambda c, _, b: F.batch_norm(c, zero if b is None else mean, var, weight, b, eps=eps),
-        u, None, torch.zeros_like(mean) if bias is None else bias,
-    )  # fmt: skip
+    first = F.batch_norm(u.coefficients[0], mean, var, weight, bias, eps=eps)
+    scale = lambda c: F.batch_norm(c, torch.zeros_like(mean), var, weight, eps=eps)  # noqa: E731
+    return Jet(torch.cat([first[None], torch.func.vmap(scale)(u.coefficients[1:])]))
 
 
 def _dropout(func, u: Jet, p=0.5, training=True, inplace=False) -> Jet:

@@ -13,9 +13,11 @@ from torch import nn
 from mixupe_theory.claims.ledger import Claim, Evidence, any_of
 from mixupe_theory.claims.references import (
     PLANTED_ERRORS,
+    beta_rule,
     printed_formula,
     remainders_of_theorem1,
     slope,
+    tilted_rule,
 )
 from mixupe_theory.claims.theorem1_series import CLAIMS as SERIES_CLAIMS
 from mixupe_theory.losses import mean_response, mixup_loss, pointwise_loss
@@ -233,7 +235,8 @@ def _first_order(sign: float = 1.0, tilted: bool = True) -> Evidence:
             first = expand(f, x, targets, law, 1, rtol=0.1)
             out, along = torch.func.jvp(f, (x,), (x.mean(0) - x,))
             q = ((mean_response(out) - sign * targets) * along).sum(1)
-            mean_a = law.tilted().a_moment(1) if tilted else law.reflected().moment(1)
+            lam, weights = tilted_rule(law, 8) if tilted else beta_rule(law.alpha, law.beta, 8)
+            mean_a = (1 - lam) @ weights
             size = ((mean_response(out) + targets) * along.abs()).sum(1).mean().item()
             d1 = mean_a * q.mean()
             for value in (first.collected[0], first.nested[0]):
