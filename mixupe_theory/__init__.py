@@ -2,5 +2,6 @@
 
 from mixupe_theory.losses import mixup_loss, mixup_loss_mc, standard_loss
 from mixupe_theory.mixing import BetaLaw
+from mixupe_theory.objective import MixupE
 
-__all__ = ["BetaLaw", "mixup_loss", "mixup_loss_mc", "standard_loss"]
+__all__ = ["BetaLaw", "MixupE", "mixup_loss", "mixup_loss_mc", "standard_loss"]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 import numbers
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import torch
@@ -29,6 +31,34 @@ def positive(name: str, value) -> float:
     if not (math.isfinite(value) and value > 0):
         raise ValueError(f"{name} must be a finite number > 0, got {value}")
     return float(value)
+
+
+def nonnegative(name: str, value) -> float:
+    """Return ``value`` as a finite float >= 0."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise TypeError(f"{name} must be a finite number >= 0, got {value!r} of type {type(value).__name__}")
+    if not (math.isfinite(value) and value >= 0):
+        raise ValueError(f"{name} must be a finite number >= 0, got {value}")
+    return float(value)
+
+
+def real(name: str, value) -> float:
+    """Return ``value`` as a float, which may be infinite."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise TypeError(f"{name} must be a number, got {value!r} of type {type(value).__name__}")
+    if math.isnan(value):
+        raise ValueError(f"{name} must be a number, got {value}")
+    return float(value)
+
+
+def choice(name: str, value, allowed: Iterable[str]) -> str:
+    """Return ``value``, one of ``allowed``; the error suggests what is spelled alike."""
+    allowed = tuple(allowed)
+    if value not in allowed:
+        alike = difflib.get_close_matches(str(value).lower(), allowed)
+        hint = f"; did you mean {' or '.join(map(repr, alike))}?" if alike else ""
+        raise ValueError(f"{name} must be one of {allowed}, got {value!r}{hint}")
+    return value
 
 
 def generator(value) -> np.random.Generator:
@@ -105,37 +135,74 @@ def logits(f, x: torch.Tensor, head_name: str | None) -> torch.Tensor:
 
 
 def targets(y, out: torch.Tensor, head_name: str) -> torch.Tensor:
-    """Return y as (n, c) targets in out's dtype: class indices become one-hot rows, soft targets are checked."""
-    n, c = out.shape
+    """Return y as targets of out's shape (..., c) and dtype: class indices become one-hot rows, values are checked."""
+    rows, valid = target_rows(y, out, head_name)
+    if not valid.all():
+        raise ValueError(no_targets(y, rows, head_name))
+    return rows
+
+
+def target_rows(y, out: torch.Tensor, head_name: str) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return y in out's shape (..., c) and dtype, and which rows are targets, (...).
+
+    Shapes and types are checked; values are compared, but nothing waits for the result. A row must lie in the simplex
+    (head "softmax") or in [0, 1] (head "sigmoid"); a class index outside 0..c-1 becomes a row of zeros.
+    """
+    *leading, c = out.shape
     if not isinstance(y, torch.Tensor):
         raise TypeError(f"y must be a torch.Tensor, got {type(y).__name__}")
     if y.device != out.device:
         raise ValueError(f"y must be on the device of f(x), {out.device}, got {y.device}")
     if y.is_complex():
         raise TypeError(f"y must be class indices or real targets, got dtype {y.dtype}")
+    indices, whole = tuple(leading), tuple(out.shape)
     if head_name == "sigmoid":
-        if y.shape not in ((n,), (n, 1)):
-            raise ValueError(f"y must have shape ({n},) or ({n}, 1) with head 'sigmoid', got {tuple(y.shape)}")
-        y = y.reshape(n, 1).to(out.dtype)
-        if not ((y >= 0) & (y <= 1)).all():
-            raise ValueError(f"y must lie in [0, 1] with head 'sigmoid', got {_range(y)}")
-        return y
-    if not y.is_floating_point() and y.shape != (n, c):  # integer one-hot rows count as targets
-        if y.shape != (n,):
-            raise ValueError(f"y of class indices must have shape ({n},), got {tuple(y.shape)}")
-        if y.dtype == torch.bool or not ((y >= 0) & (y < c)).all():
-            raise ValueError(f"y of class indices must lie in 0..{c - 1}, got {_range(y)} of dtype {y.dtype}")
-        return nn.functional.one_hot(y.long(), c).to(out.dtype)
-    if y.shape != (n, c):
-        raise ValueError(f"y of soft targets must have shape ({n}, {c}), got {tuple(y.shape)}")
-    y = y if y.is_floating_point() else y.to(out.dtype)
-    tolerance = 100 * torch.finfo(y.dtype).eps
-    if not ((y >= 0) & ((y.sum(1, keepdim=True) - 1).abs() <= tolerance)).all():
-        raise ValueError(
-            f"each row of y must lie in the simplex (entries >= 0, sum 1 within {tolerance:.1e}), got entries in "
-            f"{_range(y)} and sums in {_range(y.sum(1))}"
-        )
-    return y.to(out.dtype)
+        if y.shape not in (indices, whole):
+            raise ValueError(f"y must have shape {indices} or {whole} with head 'sigmoid', got {tuple(y.shape)}")
+        rows = y.reshape(whole).to(out.dtype)
+        return rows, ((rows >= 0) & (rows <= 1)).all(-1)
+    if y.is_floating_point() or y.shape == whole:  # integer one-hot rows count as targets
+        if y.shape != whole:
+            raise ValueError(f"y of soft targets must have shape {whole}, got {tuple(y.shape)}")
+        rows = y.to(out.dtype)
+    else:
+        if y.shape != indices:
+            raise ValueError(f"y of class indices must have shape {indices}, got {tuple(y.shape)}")
+        if y.dtype == torch.bool:
+            raise ValueError(f"y of class indices must lie in 0..{c - 1}, got dtype {y.dtype}")
+        rows = (y[..., None] == torch.arange(c, device=y.device)).to(out.dtype)
+    return rows, (rows >= 0).all(-1) & ((rows.sum(-1) - 1).abs() <= _simplex_tolerance(y, rows))
+
+
+def no_targets(y: torch.Tensor, rows: torch.Tensor, head_name: str) -> str:
+    """What is wrong with the values of y."""
+    if head_name == "sigmoid":
+        return f"y must lie in [0, 1] with head 'sigmoid', got {_range(y)}"
+    if y.shape != rows.shape:
+        return f"y of class indices must lie in 0..{rows.shape[-1] - 1}, got {_range(y)} of dtype {y.dtype}"
+    return (
+        f"each row of y must lie in the simplex (entries >= 0, sum 1 within {_simplex_tolerance(y, rows):.1e}), got "
+        f"entries in {_range(rows)} and sums in {_range(rows.sum(-1))}"
+    )
+
+
+def _simplex_tolerance(y: torch.Tensor, rows: torch.Tensor) -> float:
+    """100 roundings of the coarser dtype."""
+    return 100 * max(torch.finfo(t.dtype).eps for t in (y, rows) if t.is_floating_point())
+
+
+def can_look(t: torch.Tensor) -> bool:
+    """Whether values of ``t`` can be read without waiting for a device or breaking a compiled graph."""
+    return t.device.type == "cpu" and not torch.compiler.is_compiling()
+
+
+def or_nan(t: torch.Tensor, valid: torch.Tensor, message: Callable[[], str]) -> torch.Tensor:
+    """Return ``t`` where ``valid`` (of t's leading shape): else raise if values can be read, or put NaN."""
+    if can_look(valid):
+        if not valid.all():
+            raise ValueError(message())
+        return t
+    return torch.where(valid.reshape(valid.shape + (1,) * (t.ndim - valid.ndim)), t, torch.nan)
 
 
 def problem(f, x, y, head_name: str) -> torch.Tensor:
@@ -155,3 +222,38 @@ def problem(f, x, y, head_name: str) -> torch.Tensor:
 
 def _range(t: torch.Tensor) -> str:
     return f"[{t.min().item():g}, {t.max().item():g}]"
+
+
+def batch(model, x, head_name: str) -> None:
+    """Check what a loss is given, by types and shapes alone: nothing waits for a device."""
+    head(head_name)
+    if not callable(model):
+        raise TypeError(f"model must be a callable (n, ...) -> (n, ..., c), got {type(model).__name__}")
+    if not isinstance(x, torch.Tensor) or not x.is_floating_point():
+        raise TypeError(f"x must be a floating-point tensor of shape (n, ...), got {kind(x)}")
+    if x.ndim == 0 or x.numel() == 0:
+        raise ValueError(f"x must have shape (n, ...) with n >= 1, got {tuple(x.shape)}")
+
+
+def batch_logits(out, head_name: str, n: int | None = None) -> torch.Tensor:
+    """Return logits (n, ..., c) in float32 at least, after a look at their type and shape."""
+    if not isinstance(out, torch.Tensor) or not out.is_floating_point():
+        raise TypeError(f"logits must be a floating-point tensor of shape (n, ..., c), got {kind(out)}")
+    if out.ndim < 2 or (n is not None and len(out) != n):
+        raise ValueError(f"logits must have shape ({'n' if n is None else n}, ..., c), got {tuple(out.shape)}")
+    if (out.shape[-1] < 2) != (head_name == "sigmoid"):
+        raise ValueError(f"logits with c = {out.shape[-1]} do not fit head {head_name!r}: c = 1 wants 'sigmoid'")
+    return out.to(torch.promote_types(out.dtype, torch.float32))
+
+
+def batch_targets(y, logits: torch.Tensor, head_name: str) -> torch.Tensor:
+    """Return y as targets of logits' shape; values that are not allowed raise, or become NaN where nobody may look."""
+    rows, valid = target_rows(y, logits, head_name)
+    return or_nan(rows, valid, lambda: no_targets(y, rows, head_name))
+
+
+def kind(value) -> str:
+    """What ``value`` is, for an error message."""
+    if isinstance(value, torch.Tensor):
+        return f"{value.dtype} of shape {tuple(value.shape)}"
+    return type(value).__name__
