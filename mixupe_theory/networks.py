@@ -21,28 +21,38 @@ from mixupe_theory.losses import pointwise_loss
 
 ACTIVATIONS = {"tanh": nn.Tanh, "relu": nn.ReLU, "softplus": nn.Softplus, "gelu": nn.GELU, "silu": nn.SiLU}
 WEIGHTS = files("mixupe_theory") / "weights"
+LAYERS = ("biased", "biasfree", "batchnorm")
 MOONS_SEEDS = 16
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How one network is trained; ``alpha`` 0 is ERM, else mixup with lambda ~ Beta(alpha, alpha) per batch."""
+    """How one network is trained; ``alpha`` 0 is ERM, else mixup with lambda ~ Beta(alpha, alpha) per batch.
+
+    ``layers`` is "biased"; "biasfree"; or "batchnorm": BatchNorm after each hidden layer, which then has no bias.
+    """
 
     data: str
     activation: str
     alpha: float
     seed: int = 0
+    layers: str = "biased"
 
     @property
     def name(self) -> str:
-        """File name of the weights."""
+        """Name of the trained network."""
         method = f"mixup-{self.alpha:g}" if self.alpha else "erm"
-        return f"{self.data}-{self.activation}-{method}" + (f"-s{self.seed}" if self.seed else "")
+        return f"{self.architecture}-{method}" + (f"-s{self.seed}" if self.seed else "")
+
+    @property
+    def architecture(self) -> str:
+        """Data and network, without the method: the file that holds the weights."""
+        return f"{self.data}-{self.activation}" + (f"-{self.layers}" if self.layers != "biased" else "")
 
     @property
     def head(self) -> str:
         """Ten digits want a softmax, two moons a sigmoid."""
-        return "softmax" if self.data == "digits" else "sigmoid"
+        return "sigmoid" if self.data == "moons" else "softmax"
 
 
 RECIPES = {
@@ -52,6 +62,9 @@ RECIPES = {
         *(Recipe("digits", "relu", alpha) for alpha in (0, 1)),
         *(Recipe("moons", "tanh", alpha, seed) for alpha in (0, 1) for seed in range(MOONS_SEEDS)),
         *(Recipe("moons", "tanh", alpha) for alpha in (0.2, 2)),
+        *(Recipe("digits", "relu", alpha, layers="biasfree") for alpha in (0, 1)),
+        *(Recipe("centred", "tanh", alpha) for alpha in (0, 1)),
+        *(Recipe("centred", "relu", alpha, 0, layers) for layers in LAYERS for alpha in (0, 1)),
     ]
 }
 
@@ -72,7 +85,14 @@ def moons(split: str = "train") -> tuple[torch.Tensor, torch.Tensor]:
     return torch.from_numpy(x), torch.from_numpy(y)
 
 
-DATA = {"digits": digits, "moons": moons}
+@cache
+def centred(split: str = "train") -> tuple[torch.Tensor, torch.Tensor]:
+    """Digits less the mean training image, so that E[x'] = 0 on the training images."""
+    x, y = digits(split)
+    return x - digits()[0].mean(0), y
+
+
+DATA = {"digits": digits, "centred": centred, "moons": moons}
 
 
 def balanced(x: torch.Tensor, y: torch.Tensor, n: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -84,12 +104,30 @@ def balanced(x: torch.Tensor, y: torch.Tensor, n: int) -> tuple[torch.Tensor, to
     return x[rows], y[rows]
 
 
-def build(recipe: Recipe) -> nn.Sequential:
+def build(recipe: Recipe, rng: np.random.Generator) -> nn.Sequential:
     """The untrained network of a recipe, float64: 64-32-32-10 for digits, 2-32-32-1 for two-moons."""
-    sizes = (64, 32, 32, 10) if recipe.data == "digits" else (2, 32, 32, 1)
-    activation = ACTIVATIONS[recipe.activation]
-    layers = [m for a, b in pairwise(sizes) for m in (nn.Linear(a, b), activation())]
-    return nn.Sequential(*layers[:-1]).double()
+    sizes = (2, 32, 32, 1) if recipe.data == "moons" else (64, 32, 32, 10)
+    layers: list[nn.Module] = []
+    for depth, (a, b) in enumerate(pairwise(sizes)):
+        hidden = depth < len(sizes) - 2
+        norm = hidden and recipe.layers == "batchnorm"
+        layers.append(_linear(a, b, recipe.layers != "biasfree" and not norm, rng))
+        layers += [nn.BatchNorm1d(b)] if norm else []
+        layers += [ACTIVATIONS[recipe.activation]()] if hidden else []
+    return nn.Sequential(*layers).double()
+
+
+def _linear(a: int, b: int, bias: bool, rng: np.random.Generator) -> nn.Linear:
+    """PyTorch's default law of the weights, from numpy's generator, which is the same everywhere."""
+    layer = nn.Linear(a, b, bias=bias, dtype=torch.float64).requires_grad_(False)
+    for p in layer.parameters():
+        p.copy_(torch.from_numpy(rng.uniform(-(a**-0.5), a**-0.5, p.shape)))
+    return layer.requires_grad_()
+
+
+def _state(net: nn.Module) -> list[torch.Tensor]:
+    """Parameters and BatchNorm's running statistics."""
+    return [*net.parameters(), *(b for b in net.buffers() if b.is_floating_point())]
 
 
 def load(name: str) -> nn.Sequential:
@@ -103,24 +141,19 @@ def load(name: str) -> nn.Sequential:
     recipe = RECIPES[name]
     with (WEIGHTS / _file(recipe)).open("rb") as file:
         weights = np.load(file)[name]
-    net = build(recipe).requires_grad_(False).eval()
-    nn.utils.vector_to_parameters(torch.from_numpy(weights).double(), net.parameters())
+    net = build(recipe, np.random.default_rng(recipe.seed)).requires_grad_(False).eval()
+    nn.utils.vector_to_parameters(torch.from_numpy(weights).double(), _state(net))
     return net
 
 
 def train(recipe: Recipe) -> nn.Sequential:
-    """Train one network: Adam at 0.005, batches of 100, 100 epochs for digits and 400 for two-moons."""
+    """Train one network: Adam at 0.005, batches of 100, 400 epochs for two-moons, else 100."""
     rng = np.random.default_rng(recipe.seed)
-    net = build(recipe)
-    with torch.no_grad():
-        for layer in net[::2]:  # PyTorch's default law, from numpy's generator, which is the same everywhere
-            bound = layer.in_features**-0.5
-            for p in layer.parameters():
-                p.copy_(torch.from_numpy(rng.uniform(-bound, bound, p.shape)))
+    net = build(recipe, rng)
     x, y = DATA[recipe.data]()
     targets = nn.functional.one_hot(y).double() if recipe.head == "softmax" else y.double()[:, None]
     optimizer = torch.optim.Adam(net.parameters(), lr=0.005)
-    for _ in range(100 if recipe.data == "digits" else 400):
+    for _ in range(400 if recipe.data == "moons" else 100):
         for batch in torch.from_numpy(rng.permutation(len(x))).split(100):
             lam = rng.beta(recipe.alpha, recipe.alpha) if recipe.alpha else 1.0
             other = batch[torch.from_numpy(rng.permutation(len(batch)))]
@@ -143,7 +176,7 @@ def weight_files(trained: dict[str, nn.Module]) -> dict[str, bytes]:
     """The weights files of trained networks, by file name: float32 vectors in .npz archives."""
     arrays: dict[str, dict[str, np.ndarray]] = {}
     for name, net in trained.items():
-        vector = nn.utils.parameters_to_vector(net.parameters()).float().numpy()
+        vector = nn.utils.parameters_to_vector(_state(net)).float().numpy()
         arrays.setdefault(_file(RECIPES[name]), {})[name] = vector
     contents = {}
     for file, vectors in arrays.items():
@@ -154,4 +187,4 @@ def weight_files(trained: dict[str, nn.Module]) -> dict[str, bytes]:
 
 
 def _file(recipe: Recipe) -> str:
-    return f"{recipe.data}-{recipe.activation}.npz"
+    return f"{recipe.architecture}.npz"
