@@ -10,7 +10,15 @@ import torch.autograd.forward_ad as forward_mode
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
-_BATCH_NORM = inspect.signature(functional.batch_norm)
+_LINEAR = (functional.linear, functional.conv1d, functional.conv2d, functional.conv3d)
+
+
+def _like_linear(input, weight, bias=None, *args, **kwargs):
+    """The first parameters of each of them."""
+
+
+_SIGNATURES = {functional.batch_norm: inspect.signature(functional.batch_norm)}
+_SIGNATURES |= dict.fromkeys(_LINEAR, inspect.signature(_like_linear))
 
 
 def jvp(model: Callable, x: torch.Tensor, v: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -35,28 +43,47 @@ def jvp(model: Callable, x: torch.Tensor, v: torch.Tensor) -> tuple[torch.Tensor
         [9.0, 6.0]
     """
     model = getattr(model, "_orig_mod", model)  # forward mode cannot enter a module that torch.compile has compiled
-    with forward_mode.dual_level(), _FixedBatchStatistics():
+    with forward_mode.dual_level(), _Rules():
         logits, derivative = forward_mode.unpack_dual(model(forward_mode.make_dual(x, v)))
     return logits, torch.zeros_like(logits) if derivative is None else derivative
 
 
-class _FixedBatchStatistics(TorchFunctionMode):
-    """Within it, the derivative of training-mode BatchNorm treats mean and variance as constants."""
+class _Rules(TorchFunctionMode):
+    """Within it, training-mode BatchNorm's mean and variance count as constants, and linear layers cost two products.
+
+    torch's own rule multiplies the input by the weight's derivative as well, which is zero here: a third product.
+    """
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
-        if func is not functional.batch_norm:
-            return func(*args, **kwargs)
-        call = _BATCH_NORM.bind(*args, **kwargs)
-        call.apply_defaults()
-        x, tangent = forward_mode.unpack_dual(call.arguments["input"])
-        if tangent is None or not call.arguments["training"]:
-            return func(*args, **kwargs)
-        call.arguments["input"] = x
-        out = func(*call.args, **call.kwargs)
-        sample = x.to(torch.promote_types(x.dtype, torch.float32))
-        variance = sample.var([d for d in range(x.ndim) if d != 1], correction=0, keepdim=True)
-        slope = torch.rsqrt(variance + call.arguments["eps"])
-        if call.arguments["weight"] is not None:
-            slope = slope * call.arguments["weight"].reshape(slope.shape)
-        return forward_mode.make_dual(out, (slope * tangent).to(out.dtype))
+        if func in _SIGNATURES:
+            call = _SIGNATURES[func].bind(*args, **kwargs)
+            call.apply_defaults()
+            x, tangent = forward_mode.unpack_dual(call.arguments["input"])
+            if tangent is not None and func is functional.batch_norm and call.arguments["training"]:
+                return _batch_norm(call, x, tangent)
+            if tangent is not None and func in _LINEAR and not _moves(call.arguments["weight"]):
+                return _linear(func, call, x, tangent)
+        return func(*args, **kwargs)
+
+
+def _linear(func, call, x, tangent) -> torch.Tensor:
+    call.arguments["input"] = x
+    out = func(*call.args, **call.kwargs)
+    call.arguments |= {"input": tangent, "bias": None}
+    return forward_mode.make_dual(out, func(*call.args, **call.kwargs))
+
+
+def _batch_norm(call, x, tangent) -> torch.Tensor:
+    call.arguments["input"] = x
+    out = functional.batch_norm(*call.args, **call.kwargs)
+    sample = x.to(torch.promote_types(x.dtype, torch.float32))
+    variance = sample.var([d for d in range(x.ndim) if d != 1], correction=0, keepdim=True)
+    slope = torch.rsqrt(variance + call.arguments["eps"])
+    if call.arguments["weight"] is not None:
+        slope = slope * call.arguments["weight"].reshape(slope.shape)
+    return forward_mode.make_dual(out, (slope * tangent).to(out.dtype))
+
+
+def _moves(weight) -> bool:
+    return forward_mode.unpack_dual(weight).tangent is not None

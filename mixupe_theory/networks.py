@@ -62,7 +62,7 @@ RECIPES = {
         *(Recipe("digits", "relu", alpha) for alpha in (0, 1)),
         *(Recipe("moons", "tanh", alpha, seed) for alpha in (0, 1) for seed in range(MOONS_SEEDS)),
         *(Recipe("moons", "tanh", alpha) for alpha in (0.2, 2)),
-        *(Recipe("digits", "relu", alpha, layers="biasfree") for alpha in (0, 1)),
+        *(Recipe(data, "relu", alpha, 0, "biasfree") for data in ("digits", "channelwise") for alpha in (0, 1)),
         *(Recipe("centred", "tanh", alpha) for alpha in (0, 1)),
         *(Recipe("centred", "relu", alpha, 0, layers) for layers in LAYERS for alpha in (0, 1)),
     ]
@@ -92,7 +92,15 @@ def centred(split: str = "train") -> tuple[torch.Tensor, torch.Tensor]:
     return x - digits()[0].mean(0), y
 
 
-DATA = {"digits": digits, "centred": centred, "moons": moons}
+@cache
+def channelwise(split: str = "train") -> tuple[torch.Tensor, torch.Tensor]:
+    """Digits standardized as images are: one mean and one deviation for the channel, not for each pixel."""
+    x, y = digits(split)
+    pixels = digits()[0]
+    return (x - pixels.mean()) / pixels.std(), y
+
+
+DATA = {"digits": digits, "centred": centred, "channelwise": channelwise, "moons": moons}
 
 
 def balanced(x: torch.Tensor, y: torch.Tensor, n: int) -> tuple[torch.Tensor, torch.Tensor]:

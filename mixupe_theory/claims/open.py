@@ -8,16 +8,6 @@ from mixupe_theory.claims.ledger import Claim
 # fmt: off
 _ROWS = (
     # id, title, slide, statement
-    ("objective.q-hat", "q ≈ q̂", "Proposed MixupE", r"$q(\mathbf{x}_i)\approx\hat q(\mathbf{x}_i)=(\mathbf{y}_i-g)^\top f_\theta(\mathbf{x}_i)$"),
-    ("objective.normalization", "Centred inputs", "Proposed MixupE", r"Normalization: $\mathbb{E}_{\mathbf{x}'}[\mathbf{x}']=\mathbf{0}$"),
-    ("objective.homogeneity", "J x ≈ f for ReLU", "Proposed MixupE", r"ReLU: $\mathbf{J}_{f_\theta}(\mathbf{x}_i)\mathbf{x}_i\approx f_\theta(\mathbf{x}_i)$"),
-    ("objective.negativity", "|q̂| avoids negativity", "Proposed MixupE", r"$\lvert\hat q\rvert$ is needed \"to avoid negativity\""),
-    ("objective.eta-hat", "The normalized loss", "Proposed MixupE", r"$\hat\eta(L_n^{mix}+\eta R)$ is the final (normalized) loss"),
-    ("objective.implementation", "The algorithm of the slide", "MixupE Implementation", "Steps 1 to 6 are the algorithm that was run"),
-    ("objective.jacobian-cost", "Cost of the Jacobian", "Proposed MixupE", "Computing the Jacobian at each step is expensive"),
-    ("objective.high-order-cost", "Cost of high orders", "Limitation", "High-order approximations suffer a heavy computational burden"),
-    ("objective.implicit-impractical", "Explicit minimization is impractical", "Limitation", "Minimizing the implicit regularization explicitly is impractical"),
-    ("objective.efficient-alternative", "An efficient alternative", "Limitation", "Mixup with an extra regularization is a computationally efficient alternative"),
     ("implicit_bias.same", "Same implicit bias on a linear model", "Toy example", r"On a linear model ERM and mixup have the same implicit bias: the loss decreases, the norm of $w(t)$ explodes"),
     ("implicit_bias.margin-rates", "Same margins and rates", "Same implicit bias on Linear Model", "Both maximize the margin, at similar convergence rates"),
     ("theorem2.bound", "The generalization bound", "Generalization Guarantee", r"$\tilde{\mathcal L}(\theta)\le\hat\eta L_n^{mix}+\frac{2\hat\eta\eta L_A\gamma\mathcal X}{\sqrt n(1+L_A)}+B\sqrt{\log(1/\delta)/(2n)}$ with probability $1-\delta$"),
