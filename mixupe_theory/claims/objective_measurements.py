@@ -100,7 +100,7 @@ def chain(architecture: str, state: str) -> np.ndarray:
 
 
 @cache
-def training_angles(seed: int, steps: int = 1000, records: int = 28) -> dict[str, np.ndarray]:
+def training_angles(seed: int, steps: int = 1000, records: int = 24) -> dict[str, np.ndarray]:
     """A ReLU network trained on centred digits with MixupE "deck": angles between the variants' penalty gradients.
 
     Adam at 0.005, batches of 100, alpha = 1, eta = 0.001. Gradients are those on all training images, recorded at

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from mixupe_theory.figures import mixup_loss, theorem1
+from mixupe_theory.figures import mixup_loss, objective, theorem1
 from mixupe_theory.figures.base import FigureSpec
 from mixupe_theory.plotting import SavedFigure, save_figure
 
-FIGURES: dict[str, FigureSpec] = {spec.name: spec for module in (mixup_loss, theorem1) for spec in module.FIGURES}
+FIGURES: dict[str, FigureSpec] = {
+    spec.name: spec for module in (mixup_loss, theorem1, objective) for spec in module.FIGURES
+}
 
 __all__ = ["FIGURES", "FigureSpec", "regenerate"]
 
