@@ -55,6 +55,52 @@ MUTANTS = {
     "a^k shifted by one": ("theorem1.py", "a_moment(k) for k", "a_moment(k + 1) for k", "theorem1.first-order"),
     "a^k shifted by one inside": ("theorem1.py", "(total, h_r, r)", "(total, h_r, r - 1)", "theorem1.factors"),
     "off-diagonal pairs once": ("losses.py", "2 * off_diagonal)", "off_diagonal)", "mixup_loss.change-of-law"),
+    "sign of y in q": (
+        "first_order.py",
+        "((mean_response(logits, head) - check",
+        "((mean_response(logits, head) + check",
+        "objective.first-order",
+    ),
+    "E[x'] left out of q": ("first_order.py", "x_mean.to(x.dtype) - x\n", "-x\n", "objective.first-order"),
+    "sign of g in q_hat": ("first_order.py", "head) - mean_response", "head) + mean_response", "objective.entropy"),
+    "official q differentiated through y - g": (
+        "first_order.py",
+        "logits, head)).detach()",
+        "logits, head))",
+        "objective.official-variants",
+    ),
+    "BatchNorm's statistics move": (
+        "directional.py",
+        "func is functional.batch_norm and",
+        "func is None and",
+        "objective.batch-norm",
+    ),
+    "E[lambda] for E[a]": (
+        "objective.py",
+        "self.law.tilted().a_moment(1)",
+        "1 - self.law.tilted().a_moment(1)",
+        "objective.official-variants",
+    ),
+    "threshold from the other side": ("objective.py", "values >= self", "values < self", "objective.official-variants"),
+    "official_v3 with the deck's sign": (
+        "objective.py",
+        'Variant("q_hat", sign=-1, below',
+        'Variant("q_hat", below',
+        "objective.v3-opposite",
+    ),
+    "official_v4 not detached": (
+        "objective.py",
+        'Variant("q_hat", sign=-1, residual_detached=True)',
+        'Variant("q_hat", sign=-1)',
+        "objective.v4",
+    ),
+    "eta_hat not detached": ("objective.py", "eta).detach() *", "eta) *", "objective.eta-hat"),
+    "eta_hat upside down": (
+        "objective.py",
+        "mixup.abs() / torch.where(nothing, 1.0, total)",
+        "total / mixup.abs()",
+        "objective.eta-hat",
+    ),
     "h without its log": ("losses.py", "logits.logsumexp(-1)", "logits.exp().sum(-1)", "theorem1.factors"),
 }
 

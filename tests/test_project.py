@@ -3,7 +3,9 @@
 import re
 import tomllib
 
+import numpy as np
 import pytest
+import torch
 import yaml
 
 from mixupe_theory import paths
@@ -75,3 +77,21 @@ def test_readme_s_five_lines_run():
 def test_ci_runs_exactly_make_test():
     lines = [line for line in (paths.ROOT / ".ci" / "run").read_text().splitlines() if line.startswith("make")]
     assert lines == ["make test"]
+
+
+def test_readme_training_loop_runs():
+    """The lines that train with MixupE, as printed, lower the loss of a small model."""
+    text = (paths.ROOT / "README.md").read_text()
+    (code,) = (block for block in re.findall(r"```python\n(.*?)```", text, re.S) if "MixupE(" in block)
+    x = torch.from_numpy(np.random.default_rng(0).normal(size=(64, 4))).float()
+    y = (x[:, 0] > 0).long()
+    model = torch.nn.Linear(4, 2)
+    names = {
+        "device": "cpu",
+        "model": model,
+        "optimizer": torch.optim.Adam(model.parameters(), lr=0.05),
+        "loader": [(x, y)] * 100,
+    }
+    before = torch.nn.functional.cross_entropy(model(x), y)
+    exec(code, names)
+    assert torch.nn.functional.cross_entropy(model(x), y) < 0.7 * before

@@ -137,34 +137,33 @@ def _negativity(absolute: bool = False) -> Evidence:
 # --- eta_hat ----------------------------------------------------------------------------------------------------------
 
 
-def _eta_hat(detached: bool) -> tuple[float, float, float]:
-    """Relative distances of the loss from L_mix, of its gradient from grad L_mix, and from the rescaled step."""
+def _distances(detached: bool) -> np.ndarray:
+    """Relative distances of the loss from L_mix, of its gradient from the rescaled step, and from grad L_mix."""
     eta, distances = 0.5, []
     for state in STATES:
         net = network("centred-relu", state)
         x, y = balanced(*images("centred-relu"), 100)
-        lam, permutation = torch.tensor(0.3, dtype=x.dtype), torch.arange(100).roll(7)
-        mixup, penalty = MixupE(1.0, eta=eta).terms(net, x, y, lam=lam, permutation=permutation)
-        scale = eta_hat(mixup, penalty, eta)
-        loss = (scale.detach() if detached else scale) * (mixup + eta * penalty)
-        step = gradient(loss, net)
-        plain = gradient(mixup, net)
+        criterion = MixupE(1.0, eta=eta)
+        mixup, penalty = criterion.terms(net, x, y, lam=0.3, permutation=torch.arange(100).roll(7))
+        scale, total = eta_hat(mixup, penalty, eta), mixup + eta * penalty
+        loss = criterion.combine(mixup, penalty) if detached else scale * total
+        step, plain = gradient(loss, net), gradient(mixup, net)
         rescaled = scale.detach() * (plain + eta * gradient(penalty, net))
-        size = plain.norm()
-        errors = ((loss / mixup - 1).abs(), (step - plain).norm() / size, (step - rescaled).norm() / size)
-        distances.append([error.item() for error in errors])
-    return tuple(np.max(distances, 0).tolist())
+        errors = (loss / mixup - 1, (step - rescaled).norm() / plain.norm(), (step - plain).norm() / plain.norm())
+        distances.append([abs(error.item()) for error in errors])
+    return np.max(distances, 0)
 
 
 def _normalized(detached: bool = True) -> Evidence:
-    value, from_mixup, from_rescaled = _eta_hat(detached)
+    value, from_rescaled, from_mixup = _distances(detached).tolist()
+    inert = float(_distances(detached=False)[2])
     return Evidence(
-        max(value, from_rescaled) <= 1e3 * EPS and from_mixup > 1e-3,
+        max(value, from_rescaled, inert) <= 1e3 * EPS and from_mixup > 1e-3,
         {
             "loss against L_mix": value,
             "gradient against eta_hat (grad L_mix + eta grad R)": from_rescaled,
             "gradient against grad L_mix": from_mixup,
-            "not detached: gradient against grad L_mix": _eta_hat(False)[1],
+            "not detached: gradient against grad L_mix": inert,
         },
         "rounding of sums over a hundred images",
     )

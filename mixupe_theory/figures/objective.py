@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from scipy.special import lambertw
+from torch.nn import functional
 
 from mixupe_theory.claims.objective_measurements import (
     ARCHITECTURES,
@@ -14,7 +16,7 @@ from mixupe_theory.claims.objective_measurements import (
     training_angles,
 )
 from mixupe_theory.figures.base import FigureSpec
-from mixupe_theory.objective import VARIANTS, MixupE
+from mixupe_theory.objective import VARIANTS, MixupE, q_hat
 from mixupe_theory.plotting import new_figure
 
 FIELDS = {
@@ -52,6 +54,26 @@ def _draw_fields(data):
         axis.title.set_fontsize(8)
     axes[0].set_ylabel("label $y$")
     figure.colorbar(image, ax=axes, label=r"$\partial P/\partial f$", ticks=[-1, 0, 1], fraction=0.03, pad=0.02)
+    return figure
+
+
+def _rewards() -> dict[str, np.ndarray]:
+    """abs(q_hat) against the margin of the right logit over the others, all equal, and where it stops growing."""
+    margin, classes = np.linspace(-4, 12, 321), np.array([2, 10, 100])
+    curves = []
+    for c in classes:
+        logits = functional.pad(torch.from_numpy(margin)[:, None], (0, int(c) - 1))
+        curves.append(q_hat(logits, torch.zeros(len(margin), dtype=torch.long)).abs().numpy())
+    return {"margin": margin, "classes": classes, "size": np.stack(curves), "top": lambertw((classes - 1) / np.e).real}
+
+
+def _draw_rewards(data):
+    figure, axis = new_figure("column", 2.4)
+    for c, curve, top in zip(data["classes"], data["size"], data["top"], strict=True):
+        (line,) = axis.plot(data["margin"], curve, label=f"{c} classes")
+        axis.plot(1 + top, top, "o", color=line.get_color())
+    axis.set(xlabel="margin of the right logit", ylabel=r"$|\hat q|$", ylim=(0, 3.2))
+    axis.legend(loc="upper right")
     return figure
 
 
@@ -148,6 +170,12 @@ FIGURES = (
         "The gradient of each variant's penalty in one logit, at every label: blue pushes the logit up, red down.",
         _fields,
         _draw_fields,
+    ),
+    FigureSpec(
+        "objective_rewards",
+        "What R penalizes: nothing at an undecided prediction, most at a barrier (dots), little beyond it.",
+        _rewards,
+        _draw_rewards,
     ),
     FigureSpec(
         "objective_qhat",

@@ -32,6 +32,7 @@
 # | $L_n^{std}$, $L_n^{mix}$ | `standard_loss`, `mixup_loss` | without and with mixup |
 # | $\lambda\sim\mathrm{Beta}(\alpha,\beta)$, $D_\lambda$ | `BetaLaw`, `.tilted()` | laws of the mixing coefficient |
 # | $a_\lambda=1-\lambda$ | `a` | share of the other point |
+# | $q,\hat q,R,\hat\eta$ | `objective.q`, `q_hat`, `regularizer`, `eta_hat` | parts of the MixupE objective |
 #
 # The claims live in `mixupe_theory/claims`, one file for each topic; `mixupe-theory claims` prints the same table.
 
@@ -75,8 +76,15 @@ Markdown(report.verdict_markdown(topics["mixup_loss"]))
 Markdown(report.verdict_markdown(topics["theorem1"]))
 
 # %% [markdown]
+# ## The MixupE objective
+# Story and figures: [03_objective](03_objective.ipynb).
+
+# %%
+Markdown(report.verdict_markdown(topics["objective"]))
+
+# %% [markdown]
 # ## Open: not checked yet
-# The objective, the implicit bias, Theorem 2 and the printed tables keep their rows until a check takes their place.
+# The implicit bias, Theorem 2 and the printed tables keep their rows until a check takes their place.
 
 # %%
 Markdown(report.verdict_markdown(row for row in rows if row.claim.is_open))
