@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 import torch.autograd.forward_ad as forward_mode
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
+from mixupe_theory import _validation as check
+
 _LINEAR = (functional.linear, functional.conv1d, functional.conv2d, functional.conv3d)
+_NORMS = (functional.batch_norm, functional.instance_norm, functional.layer_norm)
 
 
 def _like_linear(input, weight, bias=None, *args, **kwargs):
     """The first parameters of each of them."""
 
 
-_SIGNATURES = {functional.batch_norm: inspect.signature(functional.batch_norm)}
-_SIGNATURES |= dict.fromkeys(_LINEAR, inspect.signature(_like_linear))
+_SIGNATURES = dict.fromkeys(_LINEAR, inspect.signature(_like_linear))
+_SIGNATURES |= {norm: inspect.signature(norm) for norm in _NORMS}
 
 
 def jvp(model: Callable, x: torch.Tensor, v: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -42,16 +46,34 @@ def jvp(model: Callable, x: torch.Tensor, v: torch.Tensor) -> tuple[torch.Tensor
         >>> [t.item() for t in jvp(lambda x: x**2, x, torch.ones_like(x))]
         [9.0, 6.0]
     """
-    model = getattr(model, "_orig_mod", model)  # forward mode cannot enter a module that torch.compile has compiled
-    with forward_mode.dual_level(), _Rules():
-        logits, derivative = forward_mode.unpack_dual(model(forward_mode.make_dual(x, v)))
+    with uncompiled(), forward_mode.dual_level(), _Rules():
+        out = model(forward_mode.make_dual(_own(x), _own(v)))
+        if not isinstance(out, torch.Tensor):
+            raise TypeError(f"logits must be a floating-point tensor of shape (n, ..., c), got {check.kind(out)}")
+        logits, derivative = forward_mode.unpack_dual(out)
     return logits, torch.zeros_like(logits) if derivative is None else derivative
 
 
-class _Rules(TorchFunctionMode):
-    """Within it, training-mode BatchNorm's mean and variance count as constants, and linear layers cost two products.
+def uncompiled() -> AbstractContextManager:
+    """Within it, modules and functions that torch.compile has compiled run as they were written.
 
-    torch's own rule multiplies the input by the weight's derivative as well, which is zero here: a third product.
+    Neither forward mode nor a double backward can pass through compiled code; inside a graph that is being compiled
+    there is none.
+    """
+    return nullcontext() if torch.compiler.is_compiling() else torch.compiler.set_stance("force_eager")
+
+
+def _own(t: torch.Tensor) -> torch.Tensor:
+    """A tensor whose entries have memory of their own, unlike an expanded one's."""
+    return t.clone() if 0 in t.stride() else t
+
+
+class _Rules(TorchFunctionMode):
+    """Rules of forward mode for linear layers and normalizations, in place of torch's own.
+
+    Linear layers: torch multiplies the input by the weight's derivative too, which is zero here, a third product.
+    BatchNorm in training mode: the batch's mean and variance count as constants. LayerNorm and InstanceNorm: torch's
+    rule treats mean and variance as constants when it is differentiated in the parameters, which is wrong.
     """
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
@@ -59,31 +81,40 @@ class _Rules(TorchFunctionMode):
         if func in _SIGNATURES:
             call = _SIGNATURES[func].bind(*args, **kwargs)
             call.apply_defaults()
-            x, tangent = forward_mode.unpack_dual(call.arguments["input"])
-            if tangent is not None and func is functional.batch_norm and call.arguments["training"]:
-                return _batch_norm(call, x, tangent)
-            if tangent is not None and func in _LINEAR and not _moves(call.arguments["weight"]):
-                return _linear(func, call, x, tangent)
+            given = call.arguments
+            x, tangent = forward_mode.unpack_dual(given["input"])
+            own_rule = func in _LINEAR or (given.get("training", True) and given.get("use_input_stats", True))
+            if tangent is not None and own_rule and not _moves(given["weight"]) and not _moves(given["bias"]):
+                given["input"] = x
+                out = func(*call.args, **call.kwargs)
+                derivative = _linear(func, call, tangent) if func in _LINEAR else _norm(func, given, x, tangent)
+                return forward_mode.make_dual(out, derivative.to(out.dtype))
         return func(*args, **kwargs)
 
 
-def _linear(func, call, x, tangent) -> torch.Tensor:
-    call.arguments["input"] = x
-    out = func(*call.args, **call.kwargs)
+def _linear(func, call, tangent) -> torch.Tensor:
     call.arguments |= {"input": tangent, "bias": None}
-    return forward_mode.make_dual(out, func(*call.args, **call.kwargs))
+    return func(*call.args, **call.kwargs)
 
 
-def _batch_norm(call, x, tangent) -> torch.Tensor:
-    call.arguments["input"] = x
-    out = functional.batch_norm(*call.args, **call.kwargs)
-    sample = x.to(torch.promote_types(x.dtype, torch.float32))
-    variance = sample.var([d for d in range(x.ndim) if d != 1], correction=0, keepdim=True)
-    slope = torch.rsqrt(variance + call.arguments["eps"])
-    if call.arguments["weight"] is not None:
-        slope = slope * call.arguments["weight"].reshape(slope.shape)
-    return forward_mode.make_dual(out, (slope * tangent).to(out.dtype))
+def _norm(func, given, x, tangent) -> torch.Tensor:
+    """Derivative of (x - mean) / sqrt(variance + eps), times the weight."""
+    channels_first = (1, -1) + (1,) * (x.ndim - 2)
+    if func is functional.layer_norm:
+        dims, shape = tuple(range(-len(given["normalized_shape"]), 0)), given["normalized_shape"]
+    else:
+        batch = (0,) if func is functional.batch_norm else ()
+        dims, shape = batch + tuple(range(2, x.ndim)), channels_first
+    x, tangent = (t.to(torch.promote_types(t.dtype, torch.float32)) for t in (x, tangent))
+    variance, mean = torch.var_mean(x, dims, correction=0, keepdim=True)
+    slope = torch.rsqrt(variance + given["eps"])
+    if func is not functional.batch_norm:  # one sample's own statistics move with it
+        normalized = (x - mean) * slope
+        along = (normalized * tangent).mean(dims, keepdim=True)
+        tangent = tangent - tangent.mean(dims, keepdim=True) - normalized * along
+    derivative = slope * tangent
+    return derivative if given["weight"] is None else derivative * given["weight"].reshape(shape)
 
 
-def _moves(weight) -> bool:
-    return forward_mode.unpack_dual(weight).tangent is not None
+def _moves(t) -> bool:
+    return t is not None and forward_mode.unpack_dual(t).tangent is not None

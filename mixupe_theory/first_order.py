@@ -12,7 +12,7 @@ from collections.abc import Callable
 import torch
 
 from mixupe_theory import _validation as check
-from mixupe_theory.directional import jvp
+from mixupe_theory.directional import jvp, uncompiled
 from mixupe_theory.losses import mean_response
 
 
@@ -107,15 +107,14 @@ def official_q(
     """
     check.batch(model, x, head)
     towards_mean = _towards_mean(x, x_mean)
-    model = getattr(model, "_orig_mod", model)
-    with torch.enable_grad():
+    with torch.enable_grad(), uncompiled():
         x = x.clone().requires_grad_()
         logits = check.batch_logits(model(x), head, len(x))
         residual = (mean_response(logits, head) - check.batch_targets(y, logits, head)).detach()
         (gradient,) = torch.autograd.grad((residual * logits).sum(), x, create_graph=True)
     positions = logits[0, ..., 0].numel()
-    values = (gradient * towards_mean).reshape(len(x), -1).sum(1) / positions
-    return values if torch.is_grad_enabled() else values.detach()
+    products = gradient.to(logits.dtype) * towards_mean
+    return products.reshape(len(x), -1).sum(1) / positions
 
 
 def _towards_mean(x: torch.Tensor, x_mean: torch.Tensor | None) -> torch.Tensor:

@@ -202,7 +202,9 @@ class MixupE(nn.Module):
         if permutation is None:
             permutation = _draw_permutation(len(x), x.device, generator)
         else:
-            lam = check.or_nan(lam, _is_permutation(permutation, len(x)), lambda: _no_permutation(permutation))
+            given = permutation
+            lam = check.or_nan(lam, _is_permutation(given, len(x)), lambda: _no_permutation(given))
+            permutation = given % len(x)  # what nobody could look at must not be out of range
         lam, permutation = (t.to(x.device, non_blocking=True) for t in (lam, permutation))
         logits = check.batch_logits(model(_mix(x, lam, permutation)), self.head, len(x))
         targets = check.batch_targets(y, logits, self.head)

@@ -152,7 +152,9 @@ assert not torch.allclose(slopes[0], slopes[2], rtol=1e-5, atol=1e-12)
 # At the README's $\eta=10^{-3}$ the penalty's share of the step is small, here on the trained network and one batch:
 
 # %% tags=["nbval-ignore-output"]
-of_penalty, of_mixup = (torch.autograd.grad(loss, net[0].weight, retain_graph=True)[0].norm() for loss in (penalty, mixup))
+of_penalty, of_mixup = (
+    torch.autograd.grad(loss, net[0].weight, retain_graph=True)[0].norm() for loss in (penalty, mixup)
+)
 print(f"eta |grad R| / |grad L_mix| = {eta * of_penalty / of_mixup:.1e}")
 
 # %% [markdown]
