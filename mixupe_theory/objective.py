@@ -114,7 +114,8 @@ class MixupE(nn.Module):
     device: shapes and types are always checked, values (of lam, permutation and y) where they lie on the CPU outside
     torch.compile; elsewhere a value that is not allowed makes the loss NaN. NaN logits give a NaN loss. Under
     torch.compile pass lam as a tensor, and permutation; the official q runs as a graph break, since torch.compile has
-    no double backward.
+    no double backward. "exact" needs a forward-mode rule of each of the model's operations and v1 and v2 a second
+    derivative; torch has neither for fused attention.
 
     Args:
         alpha: First parameter of lambda ~ Beta(alpha, beta).

@@ -25,6 +25,11 @@ ARCHITECTURES = {
     "centred-tanh": "tanh, biases",
     "digits-tanh": "same, not centred",
 }
+BATCH_NORM = "centred-relu-batchnorm"
+CASES = {  # (architecture, whether BatchNorm is in training mode): name
+    **{(architecture, False): name for architecture, name in ARCHITECTURES.items()},
+    (BATCH_NORM, True): "same, in training mode",
+}
 LAW = BetaLaw(1.0)
 MEAN_A = LAW.tilted().a_moment(1)
 
@@ -89,14 +94,14 @@ def variant_cosines(architecture: str, state: str) -> np.ndarray:
 
 @cache
 def chain(architecture: str, state: str) -> np.ndarray:
-    """From the implicit regularizer to the deck's R: L_mix - L_std, E[a] mean q, E[a] mean q_hat, E[a] mean |q_hat|."""
+    """From the implicit regularizer to the deck's: L_mix - L_std, E[a] mean q, E[a] mean |q_hat|."""
     x, y = images(architecture)
     net = _network(architecture, state)
     with torch.no_grad():
         mixup, _ = mixup_loss_mc(net, x, y, LAW, samples=200_000, generator=np.random.default_rng(0))
         implicit = mixup - functional.cross_entropy(net(x), y)
     exact, approximate = approximation(architecture, state)
-    return np.array([implicit.item(), *(MEAN_A * v.mean() for v in (exact, approximate, np.abs(approximate)))])
+    return np.array([implicit.item(), MEAN_A * exact.mean(), MEAN_A * np.abs(approximate).mean()])
 
 
 @cache

@@ -73,7 +73,7 @@ def _rewards(variant: str = "deck") -> Evidence:
         expected = np.where((margins < 0) | (margins > barrier), -1, 1)
         agreed += int((np.sign(slope.numpy()) == expected).sum())
         total += len(margins)
-    lowered = {f"correct points made less sure, {STATES[s]}": _made_less_sure(s) for s in STATES}
+    lowered = {f"share of right points made less sure, {STATES[s]}": _made_less_sure(s) for s in STATES}
     return Evidence(
         agreed == total,
         {"signs as derived": f"{agreed} of {total}", **lowered},
@@ -126,7 +126,9 @@ def _negativity(absolute: bool = False) -> Evidence:
     for factor in (0.5, 2.0):
         totals = _spiked_totals(n, factor / (n * MEAN_A), heights, absolute)
         rates[factor] = np.diff(totals)[-1] / np.diff(heights)[-1] * n
-    shares = {f"q_hat < 0, {STATES[s]}": float((approximation("centred-relu", s)[1] < 0).mean()) for s in STATES}
+    shares = {
+        f"share with q_hat < 0, {STATES[s]}": float((approximation("centred-relu", s)[1] < 0).mean()) for s in STATES
+    }
     return Evidence(
         abs(rates[2.0] + 1) < 0.05 and abs(rates[0.5] - 0.5) < 0.05,
         {"n x slope at eta E[a] = 2/n": float(rates[2.0]), "at 1/(2n)": float(rates[0.5]), **shares},
@@ -197,7 +199,7 @@ CLAIMS = (
         id="objective.negativity",
         title="|q̂| avoids negativity",
         slide="Proposed MixupE",
-        statement=r"$\lvert\hat q\rvert$ is needed \"to avoid negativity\"",
+        statement=r'$\lvert\hat q\rvert$ is needed "to avoid negativity"',
         verdict="holds if $\\eta\\,\\mathbb{E}[a]>1/n$",
         finding="Then the signed total has no lower bound (points learned wrong while their mixtures are not); below "
         "it is at least $(1/n-\\eta\\mathbb{E}[a])L_n^{std}$. After training hardly any $\\hat q$ is negative.",

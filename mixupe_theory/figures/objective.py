@@ -9,6 +9,7 @@ from torch.nn import functional
 
 from mixupe_theory.claims.objective_measurements import (
     ARCHITECTURES,
+    CASES,
     STATES,
     approximation,
     chain,
@@ -107,17 +108,21 @@ def _draw_qhat(data):
     return figure
 
 
+SHOWN_CASES = sorted(CASES, key=lambda case: (list(ARCHITECTURES).index(case[0]), case[1]))
+
+
 def _approximations() -> dict[str, np.ndarray]:
     return {
-        "architecture": np.array(list(ARCHITECTURES.values())),
-        "error": np.array([[relative_error(a, s) for s in STATES] for a in ARCHITECTURES]),
-        "chain": np.array([chain(a, "mixup-1") for a in ARCHITECTURES]),
+        "network": np.array([CASES[case] for case in SHOWN_CASES]),
+        "error": np.array([[relative_error(a, s, training) for s in STATES] for a, training in SHOWN_CASES]),
+        # R is the loss of one input at a time: not defined with BatchNorm in training mode
+        "chain": np.array([[np.nan] * 3 if training else chain(a, "mixup-1") for a, training in SHOWN_CASES]),
     }
 
 
 def _draw_approximations(data):
     figure, axes = new_figure("page", 2.9, ncols=2, sharey=True)
-    rows = np.arange(len(data["architecture"]))
+    rows = np.arange(len(data["network"]))
     markers = ("o", "s", "D")
     for k, state in enumerate(STATES.values()):
         seen = np.maximum(data["error"][:, k], 0.02)  # 0 has no place on a logarithmic axis
@@ -125,9 +130,9 @@ def _draw_approximations(data):
     axes[0].axvline(1, color="0.5", lw=0.8, ls="-")
     axes[0].set(xscale="log", title=r"mean $|\hat q-q|$ / mean $|q|$")
     axes[0].set_xticks([0.02, 0.1, 1, 10], ["0", "0.1", "1", "10"])
-    axes[0].set_yticks(rows, data["architecture"])
+    axes[0].set_yticks(rows, data["network"])
     axes[0].invert_yaxis()
-    for k, name in enumerate(("$R$", r"$\mathbb{E}[a]$ mean $q$", r"$\mathbb{E}[a]$ mean $\hat q$")):
+    for k, name in enumerate(("$R$", r"$\mathbb{E}[a]$ mean $q$", r"$\mathbb{E}[a]$ mean $|\hat q|$")):
         axes[1].plot(data["chain"][:, k], rows, markers[k], label=name)
     axes[1].set(xscale="log", title="$R$ and its approximations, after mixup")
     axes[1].set_xticks([0.02, 0.05, 0.1, 0.2, 0.5, 1], ["0.02", "0.05", "0.1", "0.2", "0.5", "1"])
