@@ -71,8 +71,8 @@ MUTANTS = {
     ),
     "BatchNorm's statistics move": (
         "directional.py",
-        "func is functional.batch_norm and",
-        "func is None and",
+        "if func is not functional.batch_norm:",
+        "if True:",
         "objective.batch-norm",
     ),
     "E[lambda] for E[a]": (

@@ -50,6 +50,7 @@ from IPython.display import Markdown
 from scipy.special import lambertw
 from tabulate import tabulate
 
+# %%
 from mixupe_theory import BetaLaw, MixupE, report
 from mixupe_theory.claims import recompute, select
 from mixupe_theory.figures import regenerate
