@@ -26,28 +26,24 @@ def integer(name: str, value, least: int) -> int:
 
 def positive(name: str, value) -> float:
     """Return ``value`` as a finite float > 0."""
-    if isinstance(value, bool) or not isinstance(value, numbers.Real):
-        raise TypeError(f"{name} must be a finite number > 0, got {value!r} of type {type(value).__name__}")
-    if not (math.isfinite(value) and value > 0):
-        raise ValueError(f"{name} must be a finite number > 0, got {value}")
-    return float(value)
+    return _number(name, value, "a finite number > 0", lambda v: math.isfinite(v) and v > 0)
 
 
 def nonnegative(name: str, value) -> float:
     """Return ``value`` as a finite float >= 0."""
-    if isinstance(value, bool) or not isinstance(value, numbers.Real):
-        raise TypeError(f"{name} must be a finite number >= 0, got {value!r} of type {type(value).__name__}")
-    if not (math.isfinite(value) and value >= 0):
-        raise ValueError(f"{name} must be a finite number >= 0, got {value}")
-    return float(value)
+    return _number(name, value, "a finite number >= 0", lambda v: math.isfinite(v) and v >= 0)
 
 
 def real(name: str, value) -> float:
     """Return ``value`` as a float, which may be infinite."""
+    return _number(name, value, "a number", lambda v: not math.isnan(v))
+
+
+def _number(name: str, value, allowed: str, test: Callable[[float], bool]) -> float:
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
-        raise TypeError(f"{name} must be a number, got {value!r} of type {type(value).__name__}")
-    if math.isnan(value):
-        raise ValueError(f"{name} must be a number, got {value}")
+        raise TypeError(f"{name} must be {allowed}, got {value!r} of type {type(value).__name__}")
+    if not test(value):
+        raise ValueError(f"{name} must be {allowed}, got {value}")
     return float(value)
 
 
@@ -70,9 +66,7 @@ def generator(value) -> np.random.Generator:
 
 def head(value: str) -> str:
     """Return ``value``, one of the two heads."""
-    if value not in HEADS:
-        raise ValueError(f"head must be one of {HEADS}, got {value!r}")
-    return value
+    return choice("head", value, HEADS)
 
 
 def inputs(name: str, x) -> torch.Tensor:
@@ -187,8 +181,9 @@ def no_targets(y: torch.Tensor, rows: torch.Tensor, head_name: str) -> str:
 
 
 def _simplex_tolerance(y: torch.Tensor, rows: torch.Tensor) -> float:
-    """100 roundings of the coarser dtype."""
-    return 100 * max(torch.finfo(t.dtype).eps for t in (y, rows) if t.is_floating_point())
+    """100 roundings of the coarser dtype, so that computed targets pass; 4 where it is of half precision."""
+    eps = max(torch.finfo(t.dtype).eps for t in (y, rows) if t.is_floating_point())
+    return (100 if eps < 1e-6 else 4) * eps
 
 
 def can_look(t: torch.Tensor) -> bool:

@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, nullcontext
 
 import torch
 import torch.autograd.forward_ad as forward_mode
+from torch import nn
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
@@ -23,6 +24,12 @@ def _like_linear(input, weight, bias=None, *args, **kwargs):
 
 _SIGNATURES = dict.fromkeys(_LINEAR, inspect.signature(_like_linear))
 _SIGNATURES |= {norm: inspect.signature(norm) for norm in _NORMS}
+_ATEN = torch.ops.aten
+_OTHER_NAMES = {  # of the same normalizations, to which the rules below do not apply
+    *(torch.batch_norm, torch.native_batch_norm, torch.instance_norm, torch.layer_norm, torch.native_layer_norm),
+    *(_ATEN.batch_norm.default, _ATEN.native_batch_norm.default, _ATEN._native_batch_norm_legit.default),
+    *(_ATEN.instance_norm.default, _ATEN.layer_norm.default, _ATEN.native_layer_norm.default),
+}
 
 
 def jvp(model: Callable, x: torch.Tensor, v: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -31,7 +38,8 @@ def jvp(model: Callable, x: torch.Tensor, v: torch.Tensor) -> tuple[torch.Tensor
     In training mode BatchNorm makes an output depend on the whole batch. Moving all samples at once would move the
     statistics as well (and BatchNorm hides a common scaling of its inputs, so the derivative along -x would nearly
     vanish); here only x_i moves. The values, and the update of the running statistics, are those of an ordinary
-    forward pass, and both results are differentiable in the parameters, through the statistics too.
+    forward pass, and both results are differentiable in the parameters, through the statistics too. Normalization
+    must be torch.nn's or torch.nn.functional's: written out by hand, its statistics would move.
 
     Args:
         model: A callable (n, ...) -> (n, ..., c) whose operations torch can differentiate in forward mode.
@@ -41,17 +49,30 @@ def jvp(model: Callable, x: torch.Tensor, v: torch.Tensor) -> tuple[torch.Tensor
     Returns:
         ``(logits, derivative)``, both (n, ..., c).
 
+    Raises:
+        TypeError: If the model is a TorchScript module or returns no tensor.
+        NotImplementedError: If torch, or this module, has no forward-mode rule for an operation.
+
     Example:
         >>> x = torch.tensor([[3.0]], dtype=torch.float64)
         >>> [t.item() for t in jvp(lambda x: x**2, x, torch.ones_like(x))]
         [9.0, 6.0]
     """
+    if not torch.compiler.is_compiling():
+        _refuse_scripts(model)
     with uncompiled(), forward_mode.dual_level(), _Rules():
         out = model(forward_mode.make_dual(_own(x), _own(v)))
         if not isinstance(out, torch.Tensor):
             raise TypeError(f"logits must be a floating-point tensor of shape (n, ..., c), got {check.kind(out)}")
         logits, derivative = forward_mode.unpack_dual(out)
     return logits, torch.zeros_like(logits) if derivative is None else derivative
+
+
+def _refuse_scripts(model) -> None:
+    """TorchScript passes by the rules below."""
+    parts = model.modules() if isinstance(model, nn.Module) else (model,)
+    if any(isinstance(part, torch.jit.ScriptModule | torch.jit.ScriptFunction) for part in parts):
+        raise TypeError("model must be Python code for its derivative along a direction, got a TorchScript module")
 
 
 def uncompiled() -> AbstractContextManager:
@@ -89,6 +110,8 @@ class _Rules(TorchFunctionMode):
                 out = func(*call.args, **call.kwargs)
                 derivative = _linear(func, call, tangent) if func in _LINEAR else _norm(func, given, x, tangent)
                 return forward_mode.make_dual(out, derivative.to(out.dtype))
+        elif func in _OTHER_NAMES:
+            raise NotImplementedError(f"the derivative along a direction of {func} is not known; use torch.nn's layers")
         return func(*args, **kwargs)
 
 

@@ -109,7 +109,7 @@ def official_q(
     towards_mean = _towards_mean(x, x_mean)
     with torch.enable_grad(), uncompiled():
         x = x.clone().requires_grad_()
-        logits = check.batch_logits(model(x), head, len(x))
+        logits = check.batch_logits(model(x.clone()), head, len(x))  # a copy that the model may change in place
         residual = (mean_response(logits, head) - check.batch_targets(y, logits, head)).detach()
         (gradient,) = torch.autograd.grad((residual * logits).sum(), x, create_graph=True)
     positions = logits[0, ..., 0].numel()

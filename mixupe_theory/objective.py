@@ -112,10 +112,12 @@ class MixupE(nn.Module):
 
     Logits of half precision, as autocast gives them, are converted to float32 before any loss. Nothing waits for a
     device: shapes and types are always checked, values (of lam, permutation and y) where they lie on the CPU outside
-    torch.compile; elsewhere a value that is not allowed makes the loss NaN. NaN logits give a NaN loss. Under
+    torch.compile; elsewhere a value that is not allowed makes the loss NaN. NaN logits give a NaN loss, and so do
+    infinite ones. Under
     torch.compile pass lam as a tensor, and permutation; the official q runs as a graph break, since torch.compile has
-    no double backward. "exact" needs a forward-mode rule of each of the model's operations and v1 and v2 a second
-    derivative; torch has neither for fused attention.
+    no double backward. "exact" needs a forward-mode rule of each of the model's operations that can itself be
+    differentiated, and v1 and v2 a second derivative; torch 2.13 lacks the first for softmax inside a model and both
+    for fused attention, and activation checkpointing excludes "exact"; each then raises an error.
 
     Args:
         alpha: First parameter of lambda ~ Beta(alpha, beta).
@@ -203,7 +205,7 @@ class MixupE(nn.Module):
         if permutation is None:
             permutation = _draw_permutation(len(x), x.device, generator)
         else:
-            given = permutation
+            given = permutation  # a wrong one that nobody may look at shows as lam, and so the loss, being NaN
             lam = check.or_nan(lam, _is_permutation(given, len(x)), lambda: _no_permutation(given))
             permutation = given % len(x)  # what nobody could look at must not be out of range
         lam, permutation = (t.to(x.device, non_blocking=True) for t in (lam, permutation))
@@ -262,5 +264,6 @@ def _no_permutation(permutation: torch.Tensor) -> str:
 
 
 def _mix(t: torch.Tensor, lam: torch.Tensor, permutation: torch.Tensor) -> torch.Tensor:
-    lam = lam.to(t.dtype).reshape(lam.shape + (1,) * (t.ndim - lam.ndim))
-    return lam * t + (1 - lam) * t[permutation]
+    """lam t + (1 - lam) t[permutation] in t's dtype, computed in float32 at least."""
+    lam = lam.to(torch.promote_types(t.dtype, torch.float32)).reshape(lam.shape + (1,) * (t.ndim - lam.ndim))
+    return (lam * t + (1 - lam) * t[permutation]).to(t.dtype)

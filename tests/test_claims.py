@@ -101,6 +101,30 @@ MUTANTS = {
         "total / mixup.abs()",
         "objective.eta-hat",
     ),
+    "the deck's residual detached": (
+        "objective.py",
+        'Variant("q_hat", absolute=True)',
+        'Variant("q_hat", absolute=True, residual_detached=True)',
+        "objective.rewards",
+    ),
+    "a third product in forward mode": (
+        "directional.py",
+        "own_rule = func in _LINEAR or",
+        "own_rule =",
+        "objective.jacobian-cost",
+    ),
+    "sign of the official q": (
+        "first_order.py",
+        "products = gradient.to",
+        "products = -gradient.to",
+        "objective.v1-opposite",
+    ),
+    "sign of g in q_hat again": (
+        "first_order.py",
+        "head) - mean_response",
+        "head) + mean_response",
+        "objective.negativity",
+    ),
     "h without its log": ("losses.py", "logits.logsumexp(-1)", "logits.exp().sum(-1)", "theorem1.factors"),
 }
 

@@ -5,6 +5,7 @@ variance from the whole batch, then differentiate one sample through a network t
 """
 
 import copy
+import warnings
 
 import numpy as np
 import pytest
@@ -277,3 +278,25 @@ def test_autocast_to_bfloat16(name):
         assert t.dtype == torch.bfloat16
         assert (t.double() - exact).norm() <= 12 * 4e-3 * exact.norm()
     assert torch.isfinite(gradient(scalar(*(t.float() for t in got)), model)).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "model", "exception"),
+    [
+        ("torch.batch_norm", lambda x: torch.batch_norm(x, None, None, None, None, True, 0.1, 1e-5, False), None),
+        ("torch.layer_norm", lambda x: torch.layer_norm(x, (3,)), None),
+        ("exported", None, None),
+        ("scripted", None, TypeError),
+    ],
+)
+def test_normalization_that_the_rules_cannot_see_is_refused(name, model, exception):
+    """Each would otherwise give a derivative in which the statistics move, or a wrong gradient, without a word."""
+    norm, x = nn.Sequential(nn.BatchNorm1d(3)), torch.randn(4, 3)
+    if name == "exported":
+        model = torch.export.export(norm, (x,)).module()
+    if name == "scripted":
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            model = nn.Sequential(torch.jit.script(norm))
+    with pytest.raises(exception or NotImplementedError, match=r"torch.nn's layers|TorchScript"):
+        jvp(model, x, -x)

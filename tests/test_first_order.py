@@ -306,3 +306,11 @@ def test_compiled_models_are_taken(of):
     value, wanted = of(compiled, x, y, x_mean, head), of(model, x, y, x_mean, head)
     assert torch.equal(value, wanted)
     assert torch.equal(gradient(value, model), gradient(wanted, model))
+
+
+def test_official_q_of_a_model_that_changes_its_input_in_place():
+    x, y = torch.linspace(-1, 1, 8, dtype=torch.float64).reshape(4, 2), torch.tensor([0, 1, 1, 0])
+    kept = x.clone()
+    values = official_q(lambda z: 3 * nn.functional.relu(z, inplace=True), x, y)
+    assert torch.equal(values, official_q(lambda z: 3 * nn.functional.relu(z), x, y))
+    assert torch.equal(x, kept)

@@ -60,15 +60,15 @@ def test_nothing_is_read_from_the_device(variant, kind, drawn):
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @every_variant
-@pytest.mark.parametrize(("kind", "drawn"), [("indices", True), ("soft", False)])
+@pytest.mark.parametrize(("kind", "drawn"), [("indices", True), ("soft", False), ("soft", None)])
 def test_cuda_equals_the_cpu_and_never_waits(variant, kind, drawn):
     """float64: some roundings more or less."""
     results = {}
     for device in ("cpu", "cuda"):
         model, x, y, arguments, draws = on(device, kind, torch.float64)
         criterion = MixupE(variant=variant, eta=0.1, **arguments)
-        if drawn:
-            draws = {"generator": np.random.default_rng(0)}
+        if drawn is not False:  # by a generator, or by the default ones
+            draws = {"generator": np.random.default_rng(0)} if drawn else {}
         torch.cuda.set_sync_debug_mode("error")
         try:
             loss = criterion(model, x, y, **draws)
@@ -76,7 +76,10 @@ def test_cuda_equals_the_cpu_and_never_waits(variant, kind, drawn):
         finally:
             torch.cuda.set_sync_debug_mode("default")
         results[device] = torch.cat([loss.detach()[None].cpu(), *(p.grad.flatten().cpu() for p in model.parameters())])
-    close(results["cuda"], results["cpu"])
+    if drawn is None:
+        assert results["cuda"].isfinite().all()
+    else:
+        close(results["cuda"], results["cpu"])
 
 
 def compiled(criterion):

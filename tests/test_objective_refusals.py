@@ -61,6 +61,15 @@ MODELS = [
 ]
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
+def test_targets_of_half_precision_are_held_to_their_own_rounding(dtype):
+    """4 roundings of a half-precision sum of 1: 0.004 or 0.03, not a hundred of them."""
+    y = torch.softmax(torch.linspace(-2, 2, 40).reshape(4, 10), -1).to(dtype)
+    assert q_hat(torch.zeros(4, 10), y).isfinite().all()
+    with pytest.raises(ValueError, match="must lie in the simplex"):
+        q_hat(torch.zeros(4, 10), 0.9 * y)
+
+
 def cases(*rows):
     return pytest.mark.parametrize(
         ("name", "exception", "says", "value"),

@@ -178,7 +178,7 @@ FIGURES = (
     ),
     FigureSpec(
         "objective_rewards",
-        "What R penalizes: nothing at an undecided prediction, most at a barrier (dots), little beyond it.",
+        "What R penalizes: nothing at an undecided prediction; among right points, most at a barrier (dots).",
         _rewards,
         _draw_rewards,
     ),
