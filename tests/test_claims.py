@@ -110,7 +110,7 @@ MUTANTS = {
     "a third product in forward mode": (
         "directional.py",
         "own_rule = func in _LINEAR or",
-        "own_rule =",
+        "own_rule = func not in _LINEAR and",
         "objective.jacobian-cost",
     ),
     "sign of the official q": (
