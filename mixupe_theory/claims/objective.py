@@ -264,8 +264,8 @@ CLAIMS = (
         statement=r"Normalization: $\mathbb{E}_{\mathbf{x}'}[\mathbf{x}']=\mathbf{0}$",
         verdict="holds if every input coordinate is centred",
         finding="One mean for the whole channel, the usual normalization of images, leaves half of "
-        "$\\mathbb{E}\\lVert\\mathbf{x}'\\rVert^2$ in the mean image: "
-        "$\\hat q$ is then off by 60 to 90 % even without biases.",
+        "$\\mathbb{E}\\lVert\\mathbf{x}'\\rVert^2$ in the mean image of digits: $\\hat q$ is then off "
+        "by 60 to 90 %, even without biases.",
         check=_centring,
         control=lambda: _centring(sign=-1),
     ),
