@@ -112,10 +112,10 @@ class MixupE(nn.Module):
 
     Logits of half precision, as autocast gives them, are converted to float32 before any loss. Nothing waits for a
     device: shapes and types are always checked, values (of lam, permutation and y) where they lie on the CPU outside
-    torch.compile; elsewhere a value that is not allowed makes the loss NaN. NaN logits give a NaN loss, and so do
-    infinite ones. Under
-    torch.compile pass lam as a tensor, and permutation; the official q runs as a graph break, since torch.compile has
-    no double backward. "exact" needs a forward-mode rule of each of the model's operations that can itself be
+    torch.compile; elsewhere a value that is not allowed makes the loss NaN. NaN or infinite logits give a NaN loss.
+
+    Under torch.compile pass lam as a tensor, and permutation; the official q runs as a graph break, since torch.compile
+    has no double backward. "exact" needs a forward-mode rule of each of the model's operations that can itself be
     differentiated, and v1 and v2 a second derivative; torch 2.13 lacks the first for softmax inside a model and both
     for fused attention, and activation checkpointing excludes "exact"; each then raises an error.
 
