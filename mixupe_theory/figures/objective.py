@@ -203,6 +203,6 @@ FIGURES = (
         "Angles between the variants' gradients while a network learns digits with MixupE; five seeds, mean and range.",
         _angles,
         _draw_angles,
-        atol=0.02,
+        atol=1e-4,
     ),
 )
