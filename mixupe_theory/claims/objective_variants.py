@@ -215,8 +215,8 @@ CLAIMS = (
         slide="MixupE Implementation",
         statement=r"Addition: v1 adds $\eta q$ and v3 subtracts $\eta\hat q$: they push in opposite directions",
         verdict="holds if the network is untrained",
-        finding="Even where $q=\\hat q$ they agree after training (cosine above 0.9), since v3 is differentiated "
-        "through $y-g$ and v1 is not.",
+        finding="Trained without biases, where $q=\\hat q$, ReLU networks have them agree (cosine above 0.9): v3 is "
+        "differentiated through $y-g$ and v1 is not.",
         check=_v1_and_v3,
         control=lambda: _v1_and_v3(place=list(VARIANTS).index("official_v4")),
     ),
