@@ -186,14 +186,12 @@ def _simplex_tolerance(y: torch.Tensor, rows: torch.Tensor) -> float:
     return (100 if eps < 1e-6 else 4) * eps
 
 
-def can_look(t: torch.Tensor) -> bool:
-    """Whether values of ``t`` can be read without waiting for a device or breaking a compiled graph."""
-    return t.device.type == "cpu" and not torch.compiler.is_compiling()
-
-
 def or_nan(t: torch.Tensor, valid: torch.Tensor, message: Callable[[], str]) -> torch.Tensor:
-    """Return ``t`` where ``valid`` (of t's leading shape): else raise if values can be read, or put NaN."""
-    if can_look(valid):
+    """Return ``t`` where ``valid`` (of t's leading shape); elsewhere raise, or put NaN where nobody may look.
+
+    Values are read only where that neither waits for a device nor breaks a compiled graph.
+    """
+    if valid.device.type == "cpu" and not torch.compiler.is_compiling():
         if not valid.all():
             raise ValueError(message())
         return t

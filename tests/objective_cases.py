@@ -25,13 +25,15 @@ def tensor(*rows):
 def targets(kind, shape, rng, c=3):
     """(y as a user passes it, the same as rows of floats, head)."""
     if kind.startswith("sigmoid"):
-        y = torch.from_numpy(rng.random(shape) if kind.endswith("soft") else rng.integers(2, size=shape).astype(float))
-        return y, y[..., None], "sigmoid"
+        y = rng.random(shape) if kind.endswith("soft") else rng.integers(2, size=shape).astype(float)
+        y = torch.from_numpy(y)
+        return (y[..., None] if kind.endswith("column") else y), y[..., None], "sigmoid"
     if kind == "soft":
         y = torch.from_numpy(rng.dirichlet(np.ones(c), size=shape))
         return y, y, "softmax"
     indices = torch.from_numpy(rng.integers(c, size=shape))
-    return indices, torch.eye(c, dtype=torch.float64)[indices], "softmax"
+    rows = torch.eye(c, dtype=torch.float64)[indices]
+    return {"indices": indices, "one-hot": rows, "whole one-hot": rows.long()}[kind], rows, "softmax"
 
 
 def network(rng, *layers):

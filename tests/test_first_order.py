@@ -1,7 +1,6 @@
 """q_hat, q and the official q: by hand, against one Jacobian for each sample, and against digits of mpmath."""
 
 import copy
-import math
 
 import mpmath
 import numpy as np
@@ -9,34 +8,15 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from objective_cases import SEEDS, L, jacobian, targets, tensor
+from objective_cases import network as random_weights
 from torch import nn
 
 from mixupe_theory.first_order import official_q, q, q_hat
 
 EPS = torch.finfo(torch.float64).eps
-SEEDS = st.integers(0, 2**32 - 1)
-LN3 = math.log(3)
 TARGETS = ["indices", "one-hot", "whole one-hot", "soft", "sigmoid", "sigmoid column", "sigmoid soft"]
-jacobian = torch.autograd.functional.jacobian
 pytestmark = pytest.mark.usefixtures("forward_mode")
-
-
-def tensor(*rows):
-    return torch.tensor(rows, dtype=torch.float64)
-
-
-def targets(kind, shape, rng, c=4):
-    """(y as a user passes it, the same as rows of floats, head)."""
-    if kind.startswith("sigmoid"):
-        y = rng.random(shape) if kind.endswith("soft") else rng.integers(2, size=shape).astype(float)
-        y = torch.from_numpy(y)
-        return (y[..., None] if kind.endswith("column") else y), y[..., None], "sigmoid"
-    if kind == "soft":
-        y = torch.from_numpy(rng.dirichlet(np.ones(c), size=shape))
-        return y, y, "softmax"
-    indices = torch.from_numpy(rng.integers(c, size=shape))
-    rows = torch.eye(c, dtype=torch.float64)[indices]
-    return {"indices": indices, "one-hot": rows, "whole one-hot": rows.long()}[kind], rows, "softmax"
 
 
 def network(name, c, rng):
@@ -49,11 +29,7 @@ def network(name, c, rng):
         "homogeneous": ([nn.Linear(3, 6, bias=False), nn.ReLU(), nn.Linear(6, c, bias=False)], (3,)),
         "batch norm": ([nn.Linear(3, 5), nn.BatchNorm1d(5), nn.Tanh(), nn.Linear(5, c)], (3,)),
     }[name]
-    model = nn.Sequential(*layers).double()
-    with torch.no_grad():
-        for p in model.parameters():
-            p.copy_(torch.from_numpy(rng.normal(size=p.shape)))
-    return model, shape
+    return random_weights(rng, *layers), shape
 
 
 def problem(name, kind, seed=0, n=4):
@@ -133,11 +109,11 @@ def test_linear_model_by_hand(head, y, of_q_hat, of_q, leading):
     """
     weight = tensor([1, 2], [0, 1])[: 2 if head == "softmax" else 1]
     model = lambda x: x @ weight.T
-    x, x_mean = tensor(LN3, 0).repeat(*leading, 1), tensor(2, 5).expand(*leading[1:], 2)
+    x, x_mean = tensor(L, 0).repeat(*leading, 1), tensor(2, 5).expand(*leading[1:], 2)
     y = y[0].expand(*leading, *y.shape[1:])
-    by_hand = of_q[0] + of_q[1] * LN3
+    by_hand = of_q[0] + of_q[1] * L
     for value, shape, wanted in (
-        (q_hat(model(x), y, head), leading, of_q_hat * LN3),
+        (q_hat(model(x), y, head), leading, of_q_hat * L),
         (q(model, x, y, x_mean, head), leading, by_hand),
         (official_q(model, x, y, x_mean, head), leading[:1], by_hand),
     ):
@@ -169,7 +145,7 @@ def test_q_hat_is_residual_times_logits(kind, seed):
 def test_q_hat_is_entropy_minus_cross_entropy(seed):
     """H(g) + y . log g = sum (y - g) log g; roundings."""
     rng = np.random.default_rng(seed)
-    y, rows, _ = targets("soft", 5, rng)
+    y, rows, _ = targets("soft", 5, rng, c=4)
     logits = torch.from_numpy(rng.normal(scale=3, size=(5, 4)))
     entropy = torch.distributions.Categorical(logits=logits).entropy()
     expected = entropy - nn.functional.cross_entropy(logits, rows, reduction="none")

@@ -1,4 +1,4 @@
-"""Claims about q and its approximation q_hat: the first order of Theorem 1, centring, homogeneity, BatchNorm."""
+"""Claims about q and its approximation q_hat: the first order of Theorem 1, centring, homogeneity."""
 
 from __future__ import annotations
 
@@ -13,15 +13,17 @@ from mixupe_theory.claims.objective_measurements import (
     ARCHITECTURES,
     BATCH_NORM,
     CASES,
+    EXACT,
     STATES,
     approximation,
     images,
+    mean_error,
     network,
     relative_error,
 )
 from mixupe_theory.claims.objective_regularizer import CLAIMS as REGULARIZER_CLAIMS
 from mixupe_theory.claims.objective_variants import CLAIMS as VARIANT_CLAIMS
-from mixupe_theory.claims.references import path_losses, tilted_rule
+from mixupe_theory.claims.references import jacobians, path_losses, tilted_rule
 from mixupe_theory.losses import mean_response, standard_loss
 from mixupe_theory.mixing import BetaLaw
 from mixupe_theory.networks import balanced, load
@@ -30,7 +32,6 @@ from mixupe_theory.taylor import pairwise_jet
 from mixupe_theory.theorem1 import expand, loss_coefficients
 
 EPS = torch.finfo(torch.float64).eps
-EXACT = "centred-relu-biasfree"
 
 
 # --- q is the first order, and L_mix contains it already ----------------------------------------------------------
@@ -116,8 +117,7 @@ def _identity(sign: float = 1.0, with_mean: bool = True) -> Evidence:
             net = network(architecture, state).requires_grad_(False)
             x, y = images(architecture)
             x_mean, x, y = x.mean(0), x[:100], y[:100]
-            jacobian = torch.func.vmap(torch.func.jacrev(lambda z, net=net: net(z[None])[0]))(x)
-            out = net(x)
+            out, jacobian = net(x), jacobians(net, x)
             residual = nn.functional.one_hot(y, 10).double() - mean_response(out)
             along = (jacobian @ x[..., None])[..., 0]
             right = (residual * (out - sign * along)).sum(1) + with_mean * (residual * (jacobian @ x_mean)).sum(1)
@@ -136,7 +136,7 @@ def _centring(sign: float = 1.0) -> Evidence:
     error: dict[str, list[float]] = {}
     for data in ("centred", "channelwise", "digits"):
         cases = [approximation(f"{data}-relu-biasfree", state) for state in STATES]
-        error[data] = [float(np.abs(sign * found - exact).mean() / np.abs(exact).mean()) for exact, found in cases]
+        error[data] = [mean_error(exact, sign * found) for exact, found in cases]
     x = images("channelwise-relu-biasfree")[0]
     left = (x.mean(0).square().sum() / x.square().sum(1).mean()).item()
     return Evidence(

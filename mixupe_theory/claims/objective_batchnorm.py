@@ -8,7 +8,7 @@ from torch import nn
 
 from mixupe_theory.claims.ledger import Claim, Evidence
 from mixupe_theory.claims.objective_measurements import BATCH_NORM, images, network
-from mixupe_theory.claims.references import slope
+from mixupe_theory.claims.references import jacobians, slope
 from mixupe_theory.losses import mean_response
 from mixupe_theory.objective import official_q, q
 
@@ -66,8 +66,8 @@ def _batch_norm(training: bool = True) -> Evidence:
 
 def _by_jacobian(net: nn.Module, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     """q at E[x'] = 0 from each sample's whole Jacobian."""
-    jacobian = torch.func.vmap(torch.func.jacrev(lambda z: net(z[None])[0]))(x)
-    return ((mean_response(net(x)) - nn.functional.one_hot(y, 10)) * -(jacobian @ x[..., None])[..., 0]).sum(1)
+    along = -(jacobians(net, x) @ x[..., None])[..., 0]
+    return ((mean_response(net(x)) - nn.functional.one_hot(y, 10)) * along).sum(1)
 
 
 CLAIMS = (

@@ -25,7 +25,7 @@ ARCHITECTURES = {
     "centred-tanh": "tanh, biases",
     "digits-tanh": "same, not centred",
 }
-BATCH_NORM = "centred-relu-batchnorm"
+EXACT, BATCH_NORM = "centred-relu-biasfree", "centred-relu-batchnorm"
 CASES = {  # (architecture, whether BatchNorm is in training mode): name
     **{(architecture, False): name for architecture, name in ARCHITECTURES.items()},
     (BATCH_NORM, True): "same, in training mode",
@@ -62,8 +62,12 @@ def approximation(architecture: str, state: str, training: bool = False) -> tupl
 
 
 def relative_error(architecture: str, state: str, training: bool = False) -> float:
-    """Mean |q_hat - q| / mean |q|: 1 is what the approximation "0" would have."""
-    exact, approximate = approximation(architecture, state, training)
+    """Mean error of q_hat, in units of mean |q|: 1 is what the approximation "0" would have."""
+    return mean_error(*approximation(architecture, state, training))
+
+
+def mean_error(exact: np.ndarray, approximate: np.ndarray) -> float:
+    """Mean |approximate - exact| / mean |exact|."""
     return float(np.abs(approximate - exact).mean() / np.abs(exact).mean())
 
 

@@ -41,6 +41,11 @@ def path_losses(f, x: torch.Tensor, targets: torch.Tensor, head: str, a: torch.T
     return torch.stack([pointwise_loss(out, labels, head) for out in rows])
 
 
+def jacobians(net: Callable, x: torch.Tensor) -> torch.Tensor:
+    """The whole Jacobian of each sample by reverse mode, (n, c, *input)."""
+    return torch.func.vmap(torch.func.jacrev(lambda sample: net(sample[None])[0]))(x)
+
+
 def nested_derivative(g: Callable, order: int) -> torch.Tensor:
     """g^(order)(0) of a function of a scalar, by forward mode nested in itself."""
     one = torch.ones((), dtype=torch.float64)
