@@ -103,8 +103,8 @@ def _none_is_the_decks(variants: list[str]) -> Evidence:
             **{f"{name}, all networks and states": _range(values) for name, values in at.items()},
             **{f"{name}, trained (v3: all, else ReLU)": _range(values) for name, values in trained.items()},
         },
-        "cosines with the deck's gradient: the same direction has 1 everywhere, 0.9 is 26 degrees; below 0 is against it, "
-        "and -0.99 within 8 degrees of opposite",
+        "cosines with the deck's gradient: the same direction has 1 everywhere, 0.9 is 26 degrees; below 0 is against "
+        "it, -0.99 within 8 degrees of opposite",
     )
 
 
