@@ -47,6 +47,16 @@ def _number(name: str, value, allowed: str, test: Callable[[float], bool]) -> fl
     return float(value)
 
 
+def real_array(name: str, value) -> np.ndarray:
+    """Return ``value`` as a float64 array of finite real numbers."""
+    array = np.asarray(value)
+    if array.dtype.kind not in "biuf":
+        raise TypeError(f"{name} must be an array of real numbers, got {type(value).__name__} of dtype {array.dtype}")
+    if not np.isfinite(array).all():
+        raise ValueError(f"{name} must be finite, got {int((~np.isfinite(array)).sum())} NaN or infinite entries")
+    return array.astype(np.float64)
+
+
 def choice(name: str, value, allowed: Iterable[str]) -> str:
     """Return ``value``, one of ``allowed``; the error suggests what is spelled alike."""
     allowed = tuple(allowed)

@@ -1,0 +1,450 @@
+"""Training dynamics on a linear model: gradient descent and its variants, compiled, and the gradient flow.
+
+All start at w = 0 unless told otherwise. The learning rate multiplies the gradient of the *mean* loss; its default is
+n/sigma_max(X)^2, that is 1/sigma_max(X)^2 for the summed loss as in Soudry et al. 2018, and every loss here then
+decreases: its curvature is at most sigma_max(X)^2/(4 n).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numba import njit
+from scipy.integrate import solve_ivp
+
+from mixupe_theory import _validation as check
+from mixupe_theory.mixing import BetaLaw, check_law
+from mixupe_theory.readings import FIRST_RULE, MAX_NODES, LinearLoss, linear_loss
+from mixupe_theory.separable import max_margin, signed_inputs
+
+METHODS = ("gradient", "momentum", "normalized")
+LAMBDAS = ("per_step", "per_sample")
+MOMENTUM = 0.9  # Soudry et al. 2018, Figure 1
+RTOL = 1e-8
+DRAWN_AT_ONCE = 4096
+_compiled = njit(cache=True, nogil=True, error_model="numpy")
+
+
+class Diverged(ArithmeticError):
+    """Training left the region of its start.
+
+    Attributes:
+        step: The recorded step at which this was seen.
+    """
+
+    def __init__(self, step: int, loss: float, learning_rate: float, safe: float):
+        self.step = step
+        super().__init__(
+            f"training diverged: at step {step} the loss is {loss:.3g}, above {np.log(2):.3g} at w = 0; "
+            f"learning_rate = {learning_rate:g}, and gradient descent is safe up to {safe:.3g} = 8 n/sigma_max(X)^2"
+        )
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """w(t) of one run at recorded steps, and what the deck plots of it.
+
+    Attributes:
+        z: Signed inputs, (n, d).
+        w_hat: The hard-margin vector, (d,).
+        step: Recorded steps t (times, for the flow), (T,).
+        w: w(t), (T, d).
+        loss: The training loss L(w(t)), (T,).
+        converged: The step at which the gradient's norm fell below the tolerance; None if it did not.
+    """
+
+    z: np.ndarray
+    w_hat: np.ndarray
+    step: np.ndarray
+    w: np.ndarray
+    loss: np.ndarray
+    converged: float | None = None
+
+    @cached_property
+    def norm(self) -> np.ndarray:
+        """||w(t)||, (T,)."""
+        return np.linalg.norm(self.w, axis=1)
+
+    @property
+    def normalized_norm(self) -> np.ndarray:
+        """||w(t)|| / ||w(t_last)||, the deck's "normalized w(t)", (T,)."""
+        return self.norm / self.norm[-1]
+
+    @property
+    def angle_gap(self) -> np.ndarray:
+        """The angle between w(t) and w_hat in radians, NaN at w = 0, (T,); Soudry et al. plot 1 - cos of it."""
+        return angle(self.w, self.w_hat)
+
+    @property
+    def margin_gap(self) -> np.ndarray:
+        """Largest margin less that of w(t), 1/||w_hat|| - min_i w^T z_i/||w||, NaN at w = 0, (T,)."""
+        with np.errstate(invalid="ignore"):
+            return 1 / np.linalg.norm(self.w_hat) - (self.w @ self.z.T).min(1) / self.norm
+
+
+def angle(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """The angle between vectors (..., d) in radians, to full accuracy also where it is small (Kahan's formula)."""
+    with np.errstate(invalid="ignore"):
+        a, b = (v / np.linalg.norm(v, axis=-1, keepdims=True) for v in (first, second))
+    return 2 * np.arctan2(np.linalg.norm(a - b, axis=-1), np.linalg.norm(a + b, axis=-1))
+
+
+def log_spaced(steps: int, per_decade: int = 8) -> np.ndarray:
+    """0, 1, ... and about ``per_decade`` steps in each decade, up to ``steps``."""
+    steps = check.integer("steps", steps, least=1)
+    count = int(np.ceil(np.log10(steps) * per_decade)) + 1
+    return np.unique(np.concatenate([[0], np.geomspace(1, steps, max(count, 2)).round()]).astype(np.int64))
+
+
+def descend(
+    x,
+    y,
+    law: BetaLaw | None = None,
+    reading: str = "erm",
+    *,
+    steps: int,
+    learning_rate: float | None = None,
+    method: str = "gradient",
+    eta: float = 0.0,
+    tolerance: float = 0.0,
+    start=None,
+) -> Trajectory:
+    """Full-batch training on the exact loss of a reading, compiled.
+
+    "gradient" takes w - r grad L; "momentum" adds 0.9 times the last change (heavy ball); "normalized" takes steps of
+    length r/sqrt(t+1) along the gradient (Nacson et al. 2019). eta > 0 trains the deck's MixupE: the step is
+    eta_hat (grad L + eta grad R), R = E[a]/n sum_i |q_hat(x_i)|, |q_hat| = |m_i| sigmoid(-m_i) on a linear model,
+    eta_hat = L/(L + eta R) held fixed. The expectation over lambda is refined until the gradients of two rules agree,
+    at every recorded step, to 1e-8 of the terms summed.
+
+    Args:
+        x: Inputs, (n, d), linearly separable.
+        y: Labels in {0, 1}, (n,).
+        law: The law of lambda; None for "erm".
+        reading: One of ``readings.READINGS``.
+        steps: Number of steps; recorded at :func:`log_spaced` ones.
+        learning_rate: r; n/sigma_max(X)^2 by default.
+        method: "gradient", "momentum" or "normalized".
+        eta: Weight of MixupE's penalty, 0 for none; needs reading "full".
+        tolerance: Stop when the gradient's norm is at most this; later records repeat the last w.
+        start: w(0), zeros by default.
+
+    Returns:
+        The trajectory.
+
+    Raises:
+        Diverged: (an ArithmeticError) if the loss rises above that of w = 0, or is not finite.
+        NotSeparable: (a ValueError) with a certificate.
+        TypeError: If an argument has the wrong type.
+        ValueError: If a value is not allowed.
+
+    Example:
+        >>> from mixupe_theory.separable import SUPPORT_VECTORS
+        >>> run = descend(SUPPORT_VECTORS, [1, 1, 0, 0], steps=1000)
+        >>> int(run.step[-1]), bool(run.norm[-1] > run.norm[-2]), bool(run.angle_gap[-1] < 1e-12)
+        (1000, True, True)
+    """
+    z, w_hat = signed_inputs(x, y), max_margin(x, y)
+    rate, safe = _learning_rate(z, learning_rate)
+    check.choice("method", method, METHODS)
+    eta, tolerance = check.nonnegative("eta", eta), check.nonnegative("tolerance", tolerance)
+    if eta and reading != "full":
+        raise ValueError(f"eta > 0 is MixupE, which needs reading 'full', got eta = {eta:g} with reading {reading!r}")
+    penalty = eta * law.tilted().a_moment(1) if eta else 0.0
+    at, w0 = log_spaced(steps), _start(z, start)
+
+    def run(loss):
+        w = np.empty((len(at), z.shape[1]))
+        rule = (loss.z, loss.pairs, loss.signs, loss.nodes, loss.weights)
+        momentum = MOMENTUM if method == "momentum" else 0.0
+        last = _iterate(*rule, w0, rate, momentum, method == "normalized", penalty, tolerance, at, w)
+        return w, (None if last < 0 else float(last))
+
+    w, loss, converged = _with_accurate_rule(x, y, law, reading, run)
+    return _trajectory(z, w_hat, at, w, loss, converged, rate, safe)
+
+
+def descend_stochastic(
+    x,
+    y,
+    law: BetaLaw,
+    *,
+    steps: int,
+    generator: np.random.Generator,
+    lambdas: str = "per_step",
+    learning_rate: float | None = None,
+    start=None,
+    at=None,
+) -> Trajectory:
+    """Mixup as it is trained: each step draws a permutation and lambda, and mixes the whole batch with itself.
+
+    The loss recorded is the exact one.
+
+    Args:
+        x: Inputs, (n, d), linearly separable.
+        y: Labels in {0, 1}, (n,).
+        law: The law of lambda.
+        steps: Number of steps.
+        generator: Source of randomness.
+        lambdas: "per_step" (one lambda for the batch, as the official code does) or "per_sample".
+        learning_rate: As in :func:`descend`.
+        start: w(0), zeros by default.
+        at: Steps to record, increasing, (T,); :func:`log_spaced` ones by default.
+
+    Returns:
+        The trajectory.
+
+    Raises:
+        Diverged: (an ArithmeticError) if the exact loss rises above that of w = 0, or is not finite.
+        NotSeparable: (a ValueError) with a certificate.
+        TypeError: If an argument has the wrong type.
+        ValueError: If a value is not allowed.
+    """
+    z, w_hat = signed_inputs(x, y), max_margin(x, y)
+    check_law(law)
+    rng = check.generator(generator)
+    check.choice("lambdas", lambdas, LAMBDAS)
+    rate, safe = _learning_rate(z, learning_rate)
+    at = log_spaced(steps) if at is None else np.asarray(at, dtype=np.int64)
+    n = len(z)
+    s = 2 * check.real_array("y", y) - 1
+    recorded, w = [], _start(z, start)
+    for first in range(0, steps + 1, DRAWN_AT_ONCE):
+        count = min(DRAWN_AT_ONCE, steps + 1 - first)
+        lam = law.sample((count, n if lambdas == "per_sample" else 1), rng) * np.ones((1, n))
+        partner = rng.permuted(np.tile(np.arange(n), (count, 1)), axis=1)
+        path = np.empty((count, z.shape[1]))
+        w = _mix_and_step(z, s, partner, lam, w, rate, path)
+        recorded.append(path[at[(at >= first) & (at < first + count)] - first])
+    recorded = np.concatenate(recorded)
+    loss = _accurate_loss(x, y, law, "full", recorded)
+    return _trajectory(z, w_hat, at, recorded, loss(recorded), None, rate, safe)
+
+
+def gradient_flow(
+    x, y, law: BetaLaw | None = None, reading: str = "erm", *, end: float = 1e15, per_decade: int = 8, start=None
+) -> Trajectory:
+    """The gradient flow dw/dt = -r grad L(w), whose unit of time is one step of :func:`descend`, to t = ``end``.
+
+    Integrated in log time s = log(1 + t), dw/ds = -(1 + t) r grad L, by SciPy's LSODA with the exact Hessian, at
+    tolerances of 1e-10; where the gradient's norm falls below 1e-13 of the terms summed, w stays.
+
+    Args:
+        x: Inputs, (n, d), linearly separable.
+        y: Labels in {0, 1}, (n,).
+        law: The law of lambda; None for "erm".
+        reading: One of ``readings.READINGS``.
+        end: Last time.
+        per_decade: Recorded times in each decade, log-spaced from 1; 0 is recorded first.
+        start: w(0), zeros by default.
+
+    Returns:
+        The trajectory.
+
+    Raises:
+        NotSeparable: (a ValueError) with a certificate.
+        TypeError: If an argument has the wrong type.
+        ValueError: If a value is not allowed.
+        ArithmeticError: If the integration fails.
+
+    Example:
+        >>> from mixupe_theory.separable import SUPPORT_VECTORS
+        >>> flow = gradient_flow(SUPPORT_VECTORS, [1, 1, 0, 0], end=1e15)
+        >>> round(float(np.diff(flow.norm[[-9, -1]])[0] / np.log(10)), 6)  # the norm grows by ||w_hat|| log t
+        0.707107
+    """
+    z, w_hat = signed_inputs(x, y), max_margin(x, y)
+    rate, safe = _learning_rate(z, None)
+    end = check.positive("end", end)
+    count = int(np.ceil(np.log10(max(end, 10.0)) * check.integer("per_decade", per_decade, least=1))) + 1
+    times, w0 = np.concatenate([[0.0], np.geomspace(1.0, max(end, 1.0), count)]), _start(z, start)
+
+    def run(loss):
+        size, rule = np.linalg.norm(z, axis=1).max(), (loss.z, loss.pairs, loss.signs, loss.nodes, loss.weights)
+        margins, pull, gradient = np.empty(len(z)), np.empty(len(z)), np.empty(len(w0))
+
+        def field(s, w):
+            _fill_gradient(*rule, w, False, margins, pull, gradient)
+            return -np.exp(s) * rate * gradient
+
+        def jacobian(s, w):
+            return -np.exp(s) * rate * loss.hessian(w)
+
+        def at_rest(s, w):
+            _fill_gradient(*rule, w, False, margins, pull, gradient)
+            return np.linalg.norm(gradient) - 1e-13 * size * np.abs(pull).sum()
+
+        at_rest.terminal = True
+        grid = np.log1p(times)
+        solution = solve_ivp(
+            field,
+            (0.0, grid[-1]),
+            w0,
+            "LSODA",
+            grid,
+            jac=jacobian,
+            events=at_rest,
+            rtol=1e-10,
+            atol=1e-12,
+        )
+        if solution.status < 0:
+            raise ArithmeticError(f"the gradient flow could not be integrated: {solution.message}")
+        w, rest = solution.y.T, None
+        if solution.status == 1:
+            rest = float(np.expm1(solution.t_events[0][0]))
+            w = np.vstack([w, np.broadcast_to(solution.y_events[0][0], (len(times) - len(w), len(w0)))])
+        return w, rest
+
+    w, loss, converged = _with_accurate_rule(x, y, law, reading, run)
+    return _trajectory(z, w_hat, times, w, loss, converged, rate, safe)
+
+
+def _learning_rate(z: np.ndarray, learning_rate: float | None) -> tuple[float, float]:
+    """The learning rate, and the bound below which gradient descent is stable."""
+    unit = len(z) / np.linalg.norm(z, 2) ** 2
+    return (unit if learning_rate is None else check.positive("learning_rate", learning_rate)), 8 * unit
+
+
+def _start(z: np.ndarray, start) -> np.ndarray:
+    w = np.zeros(z.shape[1]) if start is None else check.real_array("start", start)
+    if w.shape != z.shape[1:]:
+        raise ValueError(f"start must have shape {z.shape[1:]}, got {w.shape}")
+    return w
+
+
+def _trajectory(z, w_hat, at, w, loss, converged, rate, safe) -> Trajectory:
+    wrong = ~np.isfinite(w).all(1) | ~(loss <= max(np.log(2), loss[0]) * (1 + 1e-9))
+    if wrong.any():
+        first = int(np.argmax(wrong))
+        raise Diverged(at[first], loss[first], rate, safe)
+    return Trajectory(z, w_hat, at, w, loss, converged)
+
+
+def _with_accurate_rule(x, y, law, reading, run):
+    """(w, L(w), converged) of ``run(loss)`` with the first rule whose gradients a rule twice as fine confirms."""
+    m = FIRST_RULE
+    while True:
+        loss = linear_loss(x, y, law, reading, m)
+        w, converged = run(loss)
+        finer = linear_loss(x, y, law, reading, 2 * m)
+        if reading == "erm" or not np.isfinite(w).all() or rule_error(loss, finer, w) <= RTOL:
+            return w, finer(w), converged
+        m = _doubled(m)
+
+
+def _accurate_loss(x, y, law, reading, w) -> LinearLoss:
+    m = FIRST_RULE
+    while rule_error(linear_loss(x, y, law, reading, m), linear_loss(x, y, law, reading, 2 * m), w) > RTOL:
+        m = _doubled(m)
+    return linear_loss(x, y, law, reading, 2 * m)
+
+
+def _doubled(m: int) -> int:
+    if 2 * m > MAX_NODES:
+        raise ArithmeticError(f"the expectation over lambda did not reach a relative accuracy of {RTOL} with {m} nodes")
+    return 2 * m
+
+
+def rule_error(coarse: LinearLoss, fine: LinearLoss, w: np.ndarray) -> float:
+    """Largest difference of two rules' gradients, in units of the terms summed, over w of shape (..., d)."""
+    difference = np.linalg.norm(coarse.gradient(w) - fine.gradient(w), axis=-1)
+    return float((difference / (np.linalg.norm(fine.z, axis=1).max() * fine.pull(w))).max())
+
+
+@_compiled
+def _fill_gradient(z, pairs, signs, nodes, weights, w, with_loss, margins, pull, gradient):
+    """Put grad L(w) into ``gradient`` and -dL/dm_i into ``pull``; return L(w) if asked for, else 0."""
+    n, d = z.shape
+    loss = 0.0
+    for i in range(n):
+        margins[i] = 0.0
+        for k in range(d):
+            margins[i] += z[i, k] * w[k]
+        pull[i] = 0.0
+    for i in range(n):
+        for j in range(n):
+            if pairs[i, j] == 0.0:
+                continue
+            first, second = margins[i], signs[i, j] * margins[j]
+            if i == j:
+                pull[i] += pairs[i, i] / (1.0 + np.exp(first))
+                if with_loss:
+                    loss += pairs[i, i] * np.log1p(np.exp(-first))
+                continue
+            total, own = 0.0, 0.0
+            for k in range(len(nodes)):
+                mixed = second + nodes[k] * (first - second)
+                part = weights[k] / (1.0 + np.exp(mixed))
+                total += part
+                own += nodes[k] * part
+                if with_loss:
+                    loss += pairs[i, j] * weights[k] * np.log1p(np.exp(-mixed))
+            pull[i] += pairs[i, j] * own
+            pull[j] += pairs[i, j] * signs[i, j] * (total - own)
+    for k in range(d):
+        gradient[k] = 0.0
+        for i in range(n):
+            gradient[k] -= pull[i] * z[i, k]
+    return loss
+
+
+@_compiled
+def _iterate(z, pairs, signs, nodes, weights, start, rate, momentum, normalized, penalty, tolerance, at, out):
+    """Fill out[k] with w at step at[k]; return the step at which the gradient met the tolerance, or -1."""
+    n, d = z.shape
+    w, change, gradient = start.copy(), np.zeros(d), np.empty(d)
+    margins, pull = np.empty(n), np.empty(n)
+    record = 0
+    for step in range(at[-1] + 1):
+        while record < len(at) and at[record] == step:
+            out[record] = w
+            record += 1
+        scale = rate
+        loss = _fill_gradient(z, pairs, signs, nodes, weights, w, penalty > 0.0, margins, pull, gradient)
+        if penalty > 0.0:  # MixupE
+            added = 0.0
+            for i in range(n):
+                wrong = 1.0 / (1.0 + np.exp(margins[i]))
+                added += penalty / n * abs(margins[i]) * wrong
+                slope = np.sign(margins[i]) * wrong * (1.0 - margins[i] * (1.0 - wrong))
+                for k in range(d):
+                    gradient[k] += penalty / n * slope * z[i, k]
+            scale = rate * loss / (loss + added)
+        size = 0.0
+        for k in range(d):
+            size += gradient[k] ** 2
+        size = np.sqrt(size)
+        if size <= tolerance or not np.isfinite(size):
+            for rest in range(record, len(at)):
+                out[rest] = w
+            return step if size <= tolerance else -1
+        if normalized:
+            scale = scale / (np.sqrt(step + 1.0) * size)
+        for k in range(d):
+            change[k] = momentum * change[k] - scale * gradient[k]
+            w[k] += change[k]
+    return -1
+
+
+@_compiled
+def _mix_and_step(z, s, partner, lam, start, rate, path):
+    """One step for each row of ``partner`` and ``lam``; path[t] is w before step t, returned is w after the last."""
+    n, d = z.shape
+    w, gradient = start.copy(), np.empty(d)
+    for step in range(len(partner)):
+        path[step] = w
+        gradient[:] = 0.0
+        for i in range(n):
+            j, own = partner[step, i], lam[step, i]
+            logit = 0.0
+            for k in range(d):
+                logit += w[k] * (own * s[i] * z[i, k] + (1.0 - own) * s[j] * z[j, k])
+            label = (own * (s[i] + 1.0) + (1.0 - own) * (s[j] + 1.0)) / 2.0
+            error = 1.0 / (1.0 + np.exp(-logit)) - label
+            for k in range(d):
+                gradient[k] += error / n * (own * s[i] * z[i, k] + (1.0 - own) * s[j] * z[j, k])
+        for k in range(d):
+            w[k] -= rate * gradient[k]
+    return w

@@ -1,0 +1,182 @@
+"""Implicit bias on separable data: where training goes on a linear model (deck, "Toy example").
+
+``max_margin`` is where gradient descent on the standard loss goes, ``mixup_minimizer`` where mixup goes if it goes to a
+point at all. A reading's loss (see ``readings``) is a logistic loss on signed mixed points q, all with label 1, so
+
+- it has a finite minimizer if and only if no w has w^T q >= 0 everywhere and > 0 somewhere;
+- the minimizer is then unique on the span of the inputs, where the Hessian is positive definite.
+
+For the deck's mixup with both classes present, an opposite pair puts weight on q and on -q all along its segment. A w as
+above is then orthogonal to all of them, hence to every input: the loss is coercive on the span.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from mixupe_theory import _validation as check
+from mixupe_theory.descent import (
+    Diverged,
+    Trajectory,
+    angle,
+    descend,
+    descend_stochastic,
+    gradient_flow,
+    log_spaced,
+)
+from mixupe_theory.mixing import BetaLaw, check_law
+from mixupe_theory.readings import FIRST_RULE, MAX_NODES, READINGS, LinearLoss, linear_loss, separating_direction
+from mixupe_theory.separable import (
+    SUPPORT_VECTORS,
+    NotSeparable,
+    kkt,
+    max_margin,
+    separable_data,
+    signed_inputs,
+    soudry_data,
+)
+
+__all__ = [
+    "SUPPORT_VECTORS",
+    "Diverged",
+    "LinearLoss",
+    "Minimizer",
+    "NoFiniteMinimizer",
+    "NotSeparable",
+    "Trajectory",
+    "angle",
+    "descend",
+    "descend_stochastic",
+    "gradient_flow",
+    "kkt",
+    "linear_loss",
+    "log_spaced",
+    "max_margin",
+    "mixup_minimizer",
+    "separable_data",
+    "signed_inputs",
+    "soudry_data",
+]
+
+# of w, relative, estimated by a rule twice as fine: what is aimed at, and what must be reached where rounding interferes
+_ACCURACY, _LEAST = 1e-12, 1e-8
+_ITERATIONS = 200
+
+
+class NoFiniteMinimizer(ValueError):
+    """The reading's loss is not coercive: it falls for ever along a direction.
+
+    Attributes:
+        direction: Such a direction, a unit vector (d,).
+    """
+
+    def __init__(self, reading: str, y: np.ndarray, direction: np.ndarray):
+        self.direction = direction / np.linalg.norm(direction)
+        if len(set(y.tolist())) == 1:
+            why = f"y holds one class only, {y[0]:g}, and all inputs lie in one closed half-space"
+        elif reading == "hard_label":
+            why = "one w gives every point the same margin, so it labels each half of every segment rightly"
+        else:
+            why = "all signed inputs (2 y_i - 1) x_i, and their mixtures with them, lie in one closed half-space"
+        super().__init__(
+            f"reading {reading!r} has no finite minimizer: {why}; the loss falls for ever along "
+            f"{np.array2string(self.direction, precision=4, threshold=6)}"
+        )
+
+
+@dataclass(frozen=True)
+class Minimizer:
+    """A certified minimizer of a reading's loss.
+
+    Attributes:
+        w: The minimizer, of least norm if it is not unique, (d,).
+        loss: L(w).
+        gradient_norm: ||grad L(w)||, by a quadrature rule twice as fine as the one w was found with.
+        hessian: The Hessian at w, (d, d).
+        least_eigenvalue: The Hessian's least eigenvalue on the span of the inputs, > 0.
+        accuracy: ||H^-1 grad L(w)||, an estimate of the distance to the exact minimizer.
+        unique: Whether the inputs span R^d; if not, any vector orthogonal to them can be added to w.
+    """
+
+    w: np.ndarray
+    loss: float
+    gradient_norm: float
+    hessian: np.ndarray
+    least_eigenvalue: float
+    accuracy: float
+    unique: bool
+
+
+def mixup_minimizer(x, y, law: BetaLaw, reading: str = "full") -> Minimizer:
+    """The minimizer of the exact mixup loss on a linear model, by Newton's method, with its certificates.
+
+    Minimizes L_n^mix(w) = 1/n^2 sum_{i,j} E_lambda ell(w, (x_ij, y_ij)), ell the logistic loss (deck, "Implicit
+    Regularization of Mixup"), or another reading of it, on the span of the inputs. That the loss is coercive there is
+    decided first, by a linear programme; Newton's method with backtracking follows; the rule for lambda is refined until
+    one twice as fine moves w by at most 1e-12 of its length (1e-8 where rounding allows no more).
+
+    Args:
+        x: Inputs, (n, d), finite; they need not be separable. Zero and repeated rows are allowed.
+        y: Labels in {0, 1}, (n,).
+        law: The law of lambda.
+        reading: "full" (the deck's), "same_class", "label_absorbed" or "hard_label".
+
+    Returns:
+        The minimizer with its certificates.
+
+    Raises:
+        NoFiniteMinimizer: (a ValueError) if there is none, with the condition that fails and a direction.
+        ArithmeticError: If the accuracy is not reached, for data at the limit of float64.
+        TypeError: If an argument has the wrong type.
+        ValueError: If a value is not allowed.
+
+    Example:
+        >>> found = mixup_minimizer([[1.0, 0.0], [-7.0, -1.0]], [1, 0], BetaLaw(1.0))
+        >>> bool(abs(found.w @ [1, 0] - found.w @ [7, 1]) < 1e-9), found.unique  # equal margins
+        (True, True)
+    """
+    z, y = signed_inputs(x, y), check.real_array("y", y)
+    x = (2 * y - 1)[:, None] * z
+    check_law(law)
+    check.choice("reading", reading, [name for name in READINGS if name != "erm"])
+    direction = separating_direction(x, y, reading)
+    if direction is not None:
+        raise NoFiniteMinimizer(reading, y, direction)
+    _, singular, rows = np.linalg.svd(z, full_matrices=False)
+    span = rows[singular > max(z.shape) * np.finfo(float).eps * singular[0]]  # orthonormal basis, (rank, d)
+    unique, w, m = len(span) == z.shape[1], np.zeros(z.shape[1]), FIRST_RULE
+    if len(span) == 0:  # every input is zero, and the loss constant
+        return Minimizer(w, float(np.log(2)), 0.0, np.zeros((len(w), len(w))), np.inf, 0.0, unique)
+    accuracy, before, scale = np.inf, np.inf, 1.0
+    while m < MAX_NODES and accuracy > _ACCURACY * scale and not (accuracy > before / 4 and accuracy <= _LEAST * scale):
+        w = _newton(linear_loss(x, y, law, reading, m), span, w)
+        m, before = 2 * m, accuracy
+        finer = linear_loss(x, y, law, reading, m)
+        gradient, hessian = finer.gradient(w), finer.hessian(w)
+        inside = span @ hessian @ span.T
+        accuracy = float(np.linalg.norm(np.linalg.solve(inside, span @ gradient)))
+        scale = max(np.linalg.norm(w), 1 / singular[0])
+    if not accuracy <= _LEAST * scale:
+        raise ArithmeticError(
+            f"mixup_minimizer reached an accuracy of {accuracy:.1e} at ||w|| = {np.linalg.norm(w):.3g} with {m} nodes"
+        )
+    least = float(np.linalg.eigvalsh(inside)[0])
+    return Minimizer(w, float(finer(w)), float(np.linalg.norm(gradient)), hessian, least, accuracy, unique)
+
+
+def _newton(loss: LinearLoss, span: np.ndarray, w: np.ndarray) -> np.ndarray:
+    """Newton steps on the span, damped until the loss would fall by less than its rounding shows."""
+    value = loss(w)
+    for _ in range(_ITERATIONS if len(span) else 0):
+        gradient = span @ loss.gradient(w)
+        step = np.linalg.solve(span @ loss.hessian(w) @ span.T, gradient)
+        decrease, factor = gradient @ step, 1.0
+        while decrease > 1e-10 * value and loss(w - factor * step @ span) > value - 0.25 * factor * decrease:
+            factor /= 2
+        w = w - factor * step @ span
+        value = loss(w)
+        if factor == 1 and np.linalg.norm(step) <= 1e-9 * np.linalg.norm(w):
+            break  # convergence is quadratic: the next step would be rounding
+    return w

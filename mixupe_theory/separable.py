@@ -1,0 +1,192 @@
+"""Separable data without an intercept, and its hard-margin direction with a certificate.
+
+Labels are y in {0, 1}; signs s_i = 2 y_i - 1 and signed inputs z_i = s_i x_i make every statement one about margins
+m_i = w^T z_i. The hard-margin vector is
+
+    w_hat = argmin ||w||^2  subject to  w^T z_i >= 1,
+
+the direction to which gradient descent on the logistic loss converges (Soudry et al. 2018, Theorem 3).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.optimize import nnls
+
+from mixupe_theory import _validation as check
+
+KKT_TOLERANCE = 1e-9  # rounding of a least-squares solve, times condition numbers up to about 1e6
+SUPPORT_VECTORS = np.array([[0.5, 1.5], [1.5, 0.5], [-0.5, -1.5], [-1.5, -0.5]])
+
+
+class NotSeparable(ValueError):
+    """No w has w^T z_i > 0 for all i.
+
+    Attributes:
+        weights: The certificate (Gordan's theorem), (n,): non-negative, summing to 1, with sum_i weights_i z_i = 0.
+    """
+
+    def __init__(self, weights: np.ndarray, largest: float):
+        self.weights = weights
+        rows = np.flatnonzero(weights)
+        named = ", ".join(f"{weights[i]:.3g} z_{i}" for i in rows[:6]) + (", ..." if len(rows) > 6 else "")
+        super().__init__(
+            "x, y are not linearly separable without an intercept: the signed inputs z_i = (2 y_i - 1) x_i have a "
+            f"convex combination of norm {largest:.1e}, of {named}; every row must satisfy w^T z_i > 0 for one w"
+        )
+
+
+def signed_inputs(x, y) -> np.ndarray:
+    """z_i = (2 y_i - 1) x_i as a float64 array (n, d), after checking x and y.
+
+    Raises:
+        TypeError: If x or y does not hold real numbers.
+        ValueError: If x is not (n, d) with n, d >= 1 and finite, or y is not (n,) in {0, 1}.
+
+    Example:
+        >>> signed_inputs([[1, 2], [3, 4]], [1, 0])
+        array([[ 1.,  2.],
+               [-3., -4.]])
+    """
+    x, y = (check.real_array(name, value) for name, value in (("x", x), ("y", y)))
+    if x.ndim != 2 or x.size == 0:
+        raise ValueError(f"x must have shape (n, d) with n, d >= 1, got {x.shape}")
+    if y.shape != x.shape[:1]:
+        raise ValueError(f"y must have shape ({len(x)},), one label for each row of x, got {y.shape}")
+    wrong = ~np.isin(y, (0, 1))
+    if wrong.any():
+        raise ValueError(f"y must hold only the labels 0 and 1, got {y[wrong][0]:g} in row {np.flatnonzero(wrong)[0]}")
+    return (2 * y - 1)[:, None] * x
+
+
+def max_margin(x, y) -> np.ndarray:
+    """The hard-margin vector w_hat, scaled to min_i w^T z_i = 1; its margin is 1/||w_hat||.
+
+    Lawson and Hanson's least-distance programming (1974, chapter 23): the residual of one non-negative
+    least-squares problem (SciPy's active-set ``nnls``) is the solution, or proves that there is none. The result is
+    accepted only if it satisfies the KKT conditions (see :func:`kkt`), which for this convex problem prove it optimal.
+
+    Args:
+        x: Inputs, (n, d), finite. Duplicates are allowed.
+        y: Labels in {0, 1}, (n,). One class alone is allowed.
+
+    Returns:
+        w, float64 (d,).
+
+    Raises:
+        NotSeparable: (a ValueError) with a certificate; a zero row, or one input with both labels, is such a case.
+        ArithmeticError: If the KKT conditions are not met, for margins at the limit of float64.
+        TypeError: If x or y does not hold real numbers.
+        ValueError: If a shape or value is not allowed.
+
+    Example:
+        >>> max_margin(SUPPORT_VECTORS, [1, 1, 0, 0]).round(12)
+        array([0.5, 0.5])
+    """
+    z = signed_inputs(x, y)
+    scale = np.linalg.norm(z, axis=1).max() or 1.0
+    unit = z / scale
+    combination, distance = nnls(np.vstack([unit.T, np.ones(len(z))]), np.eye(z.shape[1] + 1)[-1])
+    if distance < 1e-7:  # about the margin divided by the largest norm
+        weights = combination / combination.sum()
+        raise NotSeparable(weights, float(np.linalg.norm(weights @ z)))
+    active = unit[combination > 0]
+    w = np.linalg.lstsq(active, np.ones(len(active)), rcond=None)[0] / scale  # the same, without the solver's rounding
+    _, residual = kkt(x, y, w)
+    if residual > KKT_TOLERANCE:
+        raise ArithmeticError(f"the hard-margin vector misses its KKT conditions by {residual:.1e}")
+    return w
+
+
+def kkt(x, y, w) -> tuple[np.ndarray, float]:
+    """Multipliers of the hard-margin problem at w, and by how much w misses the KKT conditions.
+
+    w is optimal if and only if min_i w^T z_i >= 1 and w = sum_i mu_i z_i with mu_i >= 0, mu_i = 0 off the margin.
+
+    Args:
+        x: Inputs, (n, d).
+        y: Labels in {0, 1}, (n,).
+        w: The vector to certify, (d,).
+
+    Returns:
+        ``(mu, residual)``: the multipliers (n,), and the larger one of the margins' violation and the relative
+        residual of stationarity.
+
+    Example:
+        >>> mu, residual = kkt(SUPPORT_VECTORS, [1, 1, 0, 0], [0.5, 0.5])
+        >>> float(mu.sum()), residual < 1e-15  # the multipliers sum to ||w||^2
+        (0.5, True)
+    """
+    z, w = signed_inputs(x, y), np.asarray(w, dtype=np.float64)
+    margins = z @ w
+    support = np.flatnonzero(np.abs(margins - 1) <= 1e-6)
+    mu = np.zeros(len(z))
+    if len(support) == 0:
+        return mu, float("inf")
+    length = np.linalg.norm(z[support], axis=1)
+    scaled, missed = nnls((z[support] / length[:, None]).T, w)
+    mu[support] = scaled / length
+    return mu, float(max(1 - margins.min(), missed / np.linalg.norm(w)))
+
+
+def soudry_data(generator: np.random.Generator, *, others: int = 12, margin: float = 0.2):
+    """The data of Soudry et al. 2018, Figure 1: four support vectors, and other points off the margin.
+
+    Support vectors are (0.5, 1.5) and (1.5, 0.5) with label 1 and their negatives with label 0, so that
+    w_hat = (1/2, 1/2). Half of the others have label 1 (of an odd number, one more). The paper does not give their law;
+    ours: z = (1 + margin + u)(1, 1) + v (1, -1), u uniform on (0, 1), v standard normal.
+
+    Args:
+        generator: Source of randomness.
+        others: Number of further points.
+        margin: w_hat^T z >= 1 + margin for each of them, margin >= 0.
+
+    Returns:
+        ``(x, y)``: float64 (4 + others, 2), int (4 + others,).
+
+    Example:
+        >>> x, y = soudry_data(np.random.default_rng(0))
+        >>> x.shape, max_margin(x, y).round(12)
+        ((16, 2), array([0.5, 0.5]))
+    """
+    rng = check.generator(generator)
+    others = check.integer("others", others, least=0)
+    margin = check.nonnegative("margin", margin)
+    along, across = 1 + margin + rng.random(others), rng.normal(size=others)
+    z = np.outer(along, [1.0, 1.0]) + np.outer(across, [1.0, -1.0])
+    y = (np.arange(others) % 2 == 0).astype(int)
+    x = (2 * y - 1)[:, None] * z
+    return np.vstack([SUPPORT_VECTORS, x]), np.concatenate([[1, 1, 0, 0], y])
+
+
+def separable_data(generator: np.random.Generator, *, n: int, d: int, margin: float = 0.2):
+    """Standard normal inputs in d dimensions, both classes, separated by a random direction with at least ``margin``.
+
+    Row i is drawn from N(0, I), labelled by its side of a uniformly random unit vector u, and moved away from the
+    separator by ``margin``; the first two rows get labels 1 and 0. The largest margin is at least ``margin``.
+
+    Args:
+        generator: Source of randomness.
+        n: Number of points, at least 2.
+        d: Dimension, at least 1.
+        margin: Least distance from the separator {u^T x = 0}, >= 0.
+
+    Returns:
+        ``(x, y)``: float64 (n, d), int (n,).
+
+    Example:
+        >>> x, y = separable_data(np.random.default_rng(0), n=5, d=3, margin=0.5)
+        >>> bool(1 / np.linalg.norm(max_margin(x, y)) >= 0.5), sorted(set(y.tolist()))
+        (True, [0, 1])
+    """
+    rng = check.generator(generator)
+    n, d = check.integer("n", n, least=2), check.integer("d", d, least=1)
+    margin = check.nonnegative("margin", margin)
+    u = rng.normal(size=d)
+    u /= np.linalg.norm(u)
+    x = rng.normal(size=(n, d))
+    side = np.sign(x @ u)
+    flip = np.where(np.arange(n) < 2, side * np.where(np.arange(n) == 0, 1, -1), 1)[:, None]
+    x = x * flip
+    side = np.sign(x @ u)
+    return x + margin * side[:, None] * u, (side > 0).astype(int)
