@@ -11,7 +11,7 @@ from scipy.special import expit, xlogy
 
 from mixupe_theory import _validation as check
 from mixupe_theory.mixing import BetaLaw, check_law
-from mixupe_theory.separable import kkt, max_margin, signed_inputs
+from mixupe_theory.separable import max_margin, signed_inputs
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,8 @@ class SeparableLimit:
 def separable_limit(x, y, learning_rate: float | None = None) -> SeparableLimit:
     """The asymptotics of gradient descent (or flow) on the standard loss (Soudry et al. 2018, Theorem 4).
 
-    Where only support vectors matter, dw/dt = r/n sum_i exp(-w^T z_i) z_i over them, and w = w_hat log t + offset solves
-    it when r/n sum_i exp(-z_i^T offset) z_i = w_hat. Deviations fall like t^-e: transverse ones with e the least
+    Where only support vectors matter, dw/dt = r/n sum_i exp(-w^T z_i) z_i over them; w = w_hat log t + offset solves it
+    when r/n sum_i exp(-z_i^T offset) z_i = w_hat. Deviations fall like t^-e: transverse ones with e the least
     eigenvalue of sum_i (r/n) exp(-z_i^T offset) z_i z_i^T, those that other points cause with e their margin less 1.
 
     Args:
@@ -83,8 +83,8 @@ def small_alpha_cost(x, y, w) -> float:
     """What mixing costs far out, per unit of alpha: lim_{r -> oo} lim_{alpha -> 0} (L_mix - L_std)(r w)/(alpha r).
 
     As alpha = beta -> 0 the law D_lambda puts alpha da/a on a = 1 - lambda in (0, 1), and at a large r w the loss along
-    a pair is the positive part of minus its margin. Pairs of one class cost nothing; with M = m_i + m_j and H the entropy
-    (in nats), the two orders of an opposite pair cost together
+    a pair is the positive part of minus its margin. Pairs of one class cost nothing; with M = m_i + m_j and H the
+    entropy (in nats), the two orders of an opposite pair cost together
 
         M (1 - H(m_i / M)),
 

@@ -76,19 +76,12 @@ def _add_workers(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _one_thread() -> None:
-    """The networks of the claims are so small that a second thread only waits for the first."""
-    import torch
-
-    torch.set_num_threads(1)
-
-
 def _claims(arguments) -> int:
     from mixupe_theory import report
     from mixupe_theory.claims import select
     from mixupe_theory.files import write_atomically
 
-    _one_thread()
+    report.one_thread()
     claims = select(arguments.only)
     if arguments.list:
         print(report.list_table(claims))
@@ -116,11 +109,12 @@ def _notebooks(arguments) -> int:
 
 def _figures(arguments) -> int:
     from mixupe_theory.figures import FIGURES, regenerate
+    from mixupe_theory.report import one_thread
 
     unknown = [name for name in arguments.names if name not in FIGURES]
     if unknown:
         raise ValueError(f"no figure is called {', '.join(unknown)}; there are {', '.join(FIGURES)}")
-    _one_thread()
+    one_thread()
     saved = [
         regenerate(name, redraw=arguments.redraw)
         for name in tqdm(arguments.names or list(FIGURES), "figures", unit="figure")
@@ -133,8 +127,9 @@ def _figures(arguments) -> int:
 def _networks(arguments) -> int:
     from mixupe_theory import networks
     from mixupe_theory.files import write_atomically
+    from mixupe_theory.report import one_thread
 
-    _one_thread()
+    one_thread()
     folder = arguments.out or Path(str(networks.WEIGHTS))
     trained = {}
     for name, recipe in tqdm(networks.RECIPES.items(), "training", unit="network"):

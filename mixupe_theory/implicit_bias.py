@@ -6,8 +6,8 @@ point at all. A reading's loss (see ``readings``) is a logistic loss on signed m
 - it has a finite minimizer if and only if no w has w^T q >= 0 everywhere and > 0 somewhere;
 - the minimizer is then unique on the span of the inputs, where the Hessian is positive definite.
 
-For the deck's mixup with both classes present, an opposite pair puts weight on q and on -q all along its segment. A w as
-above is then orthogonal to all of them, hence to every input: the loss is coercive on the span.
+For the deck's mixup with both classes present, an opposite pair puts weight on q and on -q all along its segment. A w
+as above is then orthogonal to all of them, hence to every input: the loss is coercive on the span.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ __all__ = [
     "soudry_data",
 ]
 
-# of w, relative, estimated by a rule twice as fine: what is aimed at, and what must be reached where rounding interferes
+# of w, relative, estimated by a rule twice as fine: what is aimed at, and what must be reached despite rounding
 _ACCURACY, _LEAST = 1e-12, 1e-8
 _ITERATIONS = 200
 
@@ -114,8 +114,8 @@ def mixup_minimizer(x, y, law: BetaLaw, reading: str = "full") -> Minimizer:
 
     Minimizes L_n^mix(w) = 1/n^2 sum_{i,j} E_lambda ell(w, (x_ij, y_ij)), ell the logistic loss (deck, "Implicit
     Regularization of Mixup"), or another reading of it, on the span of the inputs. That the loss is coercive there is
-    decided first, by a linear programme; Newton's method with backtracking follows; the rule for lambda is refined until
-    one twice as fine moves w by at most 1e-12 of its length (1e-8 where rounding allows no more).
+    decided first, by a linear programme; Newton's method with backtracking follows; the rule for lambda is refined
+    until one twice as fine moves w by at most 1e-12 of its length (1e-8 where rounding allows no more).
 
     Args:
         x: Inputs, (n, d), finite; they need not be separable. Zero and repeated rows are allowed.

@@ -71,7 +71,7 @@ class LinearLoss:
         return in_margins @ self.z
 
     def pull(self, w) -> np.ndarray:
-        """E sigmoid(-margin) over the signed mixed points: times max_i ||z_i|| it bounds the gradient's terms, (...)."""
+        """E sigmoid(-margin) over the signed mixed points; times max_i ||z_i|| it bounds the gradient, (...)."""
         margins = np.asarray(w) @ self.z.T
         return sum(
             weight * (expit(-self._mixed(margins, lam)) * self.pairs).sum((-2, -1)) for lam, weight in self._rule()
@@ -131,7 +131,7 @@ def linear_loss(x, y, law: BetaLaw | None, reading: str, nodes: int) -> LinearLo
 
 
 def separating_direction(x, y, reading: str) -> np.ndarray | None:
-    """A w along which the loss never rises and somewhere falls, so that it has no finite minimizer; None if none exists.
+    """A w along which the loss never rises and somewhere falls: no minimizer is finite then; None if there is none.
 
     Such a w has w^T q >= 0 at every signed mixed point q, not always 0. It is enough to look at the ends of segments:
     z_i (lambda = 1), and sigma_ij z_j (lambda = 0; for "hard_label" the midpoint). A linear programme decides: the sum

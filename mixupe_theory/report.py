@@ -10,10 +10,17 @@ from multiprocessing import get_context
 
 import torch
 from tabulate import tabulate
+from threadpoolctl import threadpool_limits
 
 from mixupe_theory.claims import CLAIMS, Claim, Row, recompute
 
 MARKERS = ("<!-- ledger: begin (mixupe-theory claims --readme) -->", "<!-- ledger: end -->")
+
+
+def one_thread() -> None:
+    """Keep torch and BLAS to one thread in this process: problems this small leave a second one waiting."""
+    torch.set_num_threads(1)
+    threadpool_limits(1)
 
 
 def recompute_all(claims: list[Claim], workers: int = 1) -> Iterator[Row]:
@@ -21,7 +28,7 @@ def recompute_all(claims: list[Claim], workers: int = 1) -> Iterator[Row]:
     if workers == 1:
         yield from map(recompute, claims)
         return
-    with ProcessPoolExecutor(workers, get_context("spawn"), torch.set_num_threads, (1,)) as pool:
+    with ProcessPoolExecutor(workers, get_context("spawn"), one_thread) as pool:
         yield from map(_with_claim, pool.map(_recompute_by_id, [claim.id for claim in claims]))
 
 

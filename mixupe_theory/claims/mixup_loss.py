@@ -5,10 +5,9 @@ from __future__ import annotations
 import numpy as np
 import torch
 from scipy.integrate import quad
-from scipy.stats import t as student
 
 from mixupe_theory.claims.ledger import Claim, Evidence, any_of
-from mixupe_theory.claims.references import beta_rule, path_losses
+from mixupe_theory.claims.references import beta_rule, mean_above_zero, path_losses
 from mixupe_theory.losses import mixup_loss, pointwise_loss, standard_loss
 from mixupe_theory.mixing import BetaLaw
 from mixupe_theory.networks import MOONS_SEEDS, Recipe, balanced, digits, load
@@ -161,16 +160,6 @@ def _small_alpha(factor: float = 1.0) -> Evidence:
 # --- what mixing does to predictions ----------------------------------------------------------------------------
 
 
-def _mean_above_zero(values: np.ndarray, what: str) -> Evidence:
-    """Is the mean of independent values above 0? Lower end of a one-sided 99 % Student interval."""
-    low = values.mean() - student.ppf(0.99, len(values) - 1) * values.std(ddof=1) / len(values) ** 0.5
-    return Evidence(
-        bool(low > 0),
-        {f"mean {what}": float(values.mean()), "99 % lower bound": float(low), "samples": len(values)},
-        "one-sided 99 % Student interval over independent samples",
-    )
-
-
 def _midpoint_entropy(first: str, second: str) -> Evidence:
     """Predictive entropy half way between test digits of different classes, second network minus first."""
     x, y = digits("test")
@@ -182,7 +171,7 @@ def _midpoint_entropy(first: str, second: str) -> Evidence:
         log_p = load(name)(middle).log_softmax(1)
         return -(log_p.exp() * log_p).sum(1)
 
-    return _mean_above_zero((entropy(second) - entropy(first)).numpy(), "entropy gained (nats)")
+    return mean_above_zero((entropy(second) - entropy(first)).numpy(), "entropy gained (nats)")
 
 
 def dirichlet_energy(f) -> float:
@@ -200,7 +189,7 @@ def _smoothness(first: float, second: float) -> Evidence:
         np.log([dirichlet_energy(load(Recipe("moons", "tanh", alpha, seed).name)) for seed in range(MOONS_SEEDS)])
         for alpha in (first, second)
     ]
-    return _mean_above_zero(logs[0] - logs[1], "log ratio of Dirichlet energies")
+    return mean_above_zero(logs[0] - logs[1], "log ratio of Dirichlet energies")
 
 
 CLAIMS = (

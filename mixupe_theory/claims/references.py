@@ -12,7 +12,9 @@ from collections.abc import Callable
 import numpy as np
 import torch
 from scipy.special import roots_jacobi, roots_legendre
+from scipy.stats import t as student
 
+from mixupe_theory.claims.ledger import Evidence
 from mixupe_theory.losses import log_partition, pointwise_loss
 from mixupe_theory.mixing import BetaLaw
 
@@ -103,6 +105,16 @@ def slope(t: np.ndarray, values: np.ndarray) -> float:
     """Order of values as t -> 0 from four halvings: local slopes, extrapolated once towards t = 0."""
     local = np.diff(np.log(np.abs(values))) / np.diff(np.log(t))
     return float(2 * local[-1] - local[-2])
+
+
+def mean_above_zero(values: np.ndarray, what: str) -> Evidence:
+    """Is the mean of independent values above 0? Lower end of a one-sided 99 % Student interval."""
+    low = values.mean() - student.ppf(0.99, len(values) - 1) * values.std(ddof=1) / len(values) ** 0.5
+    return Evidence(
+        bool(low > 0),
+        {f"mean {what}": float(values.mean()), "99 % lower bound": float(low), "samples": len(values)},
+        "one-sided 99 % Student interval over independent samples",
+    )
 
 
 PLANTED_ERRORS = (

@@ -1,0 +1,132 @@
+"""What the claims about implicit bias measure, and its figures draw: data sets, trajectories, limits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+
+import numpy as np
+from scipy.optimize import minimize
+
+from mixupe_theory.asymptotics import small_alpha_cost
+from mixupe_theory.implicit_bias import (
+    Minimizer,
+    Trajectory,
+    angle,
+    gradient_flow,
+    max_margin,
+    mixup_minimizer,
+    separable_data,
+    signed_inputs,
+    soudry_data,
+)
+from mixupe_theory.mixing import BetaLaw
+
+DRAWS = 30
+DIMENSIONS = (2, 10, 100)
+POINTS = 20  # of general data, in every dimension
+END = 1e15  # the flow's last time
+TWO_POINTS = np.array([[1.0, 0.0], [-7.0, -1.0]]), np.array([1, 0])
+THREE_POINTS = np.array([[1.0, 1.0], [-1.0, -2.0], [-2.0, 2.0]]), np.array([1, 1, 0])
+
+
+@cache
+def soudry(seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Soudry's data, draw number ``seed``."""
+    return soudry_data(np.random.default_rng(seed))
+
+
+@cache
+def general(seed: int, d: int) -> tuple[np.ndarray, np.ndarray]:
+    """20 standard normal points in d dimensions at least 0.2 from a random separator."""
+    return separable_data(np.random.default_rng([d, seed]), n=POINTS, d=d)
+
+
+@cache
+def uneven(seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Two support vectors with unequal multipliers, (1, 1) and (1, -1/2), and 12 points of margin 2 or more.
+
+    So w_hat = (1, 0), its multipliers are 1/3 and 2/3, the offset is not parallel to w_hat, and what the asymptotics
+    leave out falls like t^(-1/2).
+    """
+    rng = np.random.default_rng(seed)
+    z = np.vstack([[[1.0, 1.0], [1.0, -0.5]], np.column_stack([2 + rng.random(12), rng.normal(size=12)])])
+    y = np.arange(len(z)) % 2
+    return (2 * y - 1)[:, None] * z, y
+
+
+@cache
+def mirrored(seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Soudry's data with each point's mirror image in the line of w_hat."""
+    x, y = soudry(seed)
+    return np.vstack([x, x[:, ::-1]]), np.concatenate([y, y])
+
+
+@cache
+def independent(seed: int, ones: int = POINTS // 2) -> tuple[np.ndarray, np.ndarray]:
+    """20 points in 100 dimensions, hence linearly independent, ``ones`` of them with label 1."""
+    rng = np.random.default_rng(seed)
+    return rng.normal(size=(POINTS, 100)), (np.arange(POINTS) < ones).astype(int)
+
+
+@cache
+def flow(
+    data: Callable, seed: int, reading: str = "erm", alpha: float | None = None, per_decade: int = 4
+) -> Trajectory:
+    """The gradient flow to t = 10^15 on one draw."""
+    law = None if alpha is None else BetaLaw(alpha)
+    return gradient_flow(*data(seed), law, reading, end=END, per_decade=per_decade)
+
+
+@cache
+def minimizer(data: Callable, seed: int, alpha: float, *arguments) -> Minimizer:
+    """Mixup's minimizer on one draw."""
+    return mixup_minimizer(*data(seed, *arguments), BetaLaw(alpha))
+
+
+@cache
+def angles(d: int, alpha: float) -> np.ndarray:
+    """Angles between mixup's minimizer and the hard-margin vector in degrees, one for each of 30 draws."""
+    pairs = [(minimizer(general, seed, alpha, d).w, max_margin(*general(seed, d))) for seed in range(DRAWS)]
+    return np.degrees([angle(*pair) for pair in pairs])
+
+
+def small_alpha_direction(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """w_C = argmin C(w) subject to w^T z_i >= 1, C the cost of mixing as alpha -> 0 (SciPy's SLSQP)."""
+    z, ones = signed_inputs(x, y), np.asarray(y) == 1
+
+    def gradient(w):
+        m, k = (z[ones] @ w)[:, None], (z[~ones] @ w)[None, :]
+        in_margins = np.empty(len(z))
+        in_margins[ones], in_margins[~ones] = (1 + np.log(m / (m + k))).sum(1), (1 + np.log(k / (m + k))).sum(0)
+        return in_margins @ z / len(z) ** 2
+
+    def cost(w):
+        return small_alpha_cost(x, y, w) if (z @ w > 0).all() else np.inf
+
+    margins = {"type": "ineq", "fun": lambda w: z @ w - 1, "jac": lambda w: z}
+    options = {"ftol": 1e-14, "maxiter": 500}
+    found = minimize(
+        cost, 1.01 * max_margin(x, y), jac=gradient, method="SLSQP", constraints=[margins], options=options
+    )
+    if not found.success:
+        raise ArithmeticError(f"the programme for alpha -> 0 was not solved: {found.message}")
+    return found.x
+
+
+def exit_time(data: Callable, seed: int, alpha: float, lag: float = 0.1) -> float:
+    """When mixup's flow has fallen behind ERM's by ``lag`` times w_hat; ERM moves by w_hat as t grows e-fold."""
+    erm, mixup = (flow(data, seed, *reading, per_decade=16) for reading in ((), ("full", alpha)))
+    behind = (erm.w - mixup.w) @ erm.w_hat / (erm.w_hat @ erm.w_hat)
+    k = int(np.argmax(behind > lag))
+    return float(np.exp(np.interp(lag, behind[k - 1 : k + 1], np.log(erm.step[k - 1 : k + 1]))))
+
+
+def predicted_exit(x: np.ndarray, y: np.ndarray, alpha: float, lag: float = 0.1) -> float:
+    """The same to first order in alpha: 2 lag ||w_hat||^2 / (alpha r C(w_hat)).
+
+    In log time s the lag obeys d(lag)/ds = -lag + r alpha e^s C(w_hat)/||w_hat||^2: along ERM's path deviations along
+    w_hat decay like e^-s, and the gradient of alpha C pushes.
+    """
+    w_hat, rate = max_margin(x, y), len(x) / np.linalg.norm(x, 2) ** 2
+    return float(2 * lag * (w_hat @ w_hat) / (alpha * rate * small_alpha_cost(x, y, w_hat)))
