@@ -9,6 +9,7 @@ import torch
 from IPython.display import Image
 from scipy.stats import beta
 
+from mixupe_theory.implicit_bias import gradient_flow, soudry_data
 from mixupe_theory.losses import pointwise_loss
 from mixupe_theory.mixing import BetaLaw
 from mixupe_theory.networks import digits, load
@@ -50,6 +51,26 @@ def series_panel(order: int, alpha: float) -> Image:
         axis.axvline(mean, color="0.5", lw=0.8, label=rf"$\mathbb{{E}}[a]$ at $\alpha={alpha:g}$")
         axis.set(xlabel="$a$", ylabel="loss", ylim=(-1, 1.3 * loss.max().item()))
         axis.legend()
+        return _image(figure)
+
+
+def bias_panel(alpha: float, log_t: float) -> Image:
+    """Soudry's data: the separators of ERM and of mixup at t = 10^log_t, and their norms up to there and beyond."""
+    x, y = soudry_data(np.random.default_rng(1))
+    runs = {"ERM": gradient_flow(x, y), f"mixup, α={alpha:g}": gradient_flow(x, y, BetaLaw(alpha), "full")}
+    with style():
+        figure, axes = new_figure("page", 2.6, ncols=2)
+        for label, marker in ((1, "o"), (0, "x")):
+            axes[0].plot(*x[y == label].T, marker, color="0.3")
+        for (name, run), line in zip(runs.items(), ("-", "--"), strict=True):
+            k = int(np.abs(run.step - 10**log_t).argmin())
+            w = run.w[k] / run.norm[k]
+            axes[0].axline((0, 0), (-w[1], w[0]), ls=line, color="C0" if name == "ERM" else "C1")
+            axes[1].semilogx(run.step[1:], run.norm[1:], line, color="C0" if name == "ERM" else "C1", label=name)
+            axes[1].plot(run.step[k], run.norm[k], "o", color="C0" if name == "ERM" else "C1")
+        axes[0].set(aspect="equal", xlim=(-6, 6), ylim=(-4, 4), title=f"separators at $t=10^{{{log_t:g}}}$")
+        axes[1].set(xlabel="$t$", title=r"$\|w(t)\|$")
+        axes[1].legend(loc="upper left")
         return _image(figure)
 
 

@@ -1,0 +1,346 @@
+"""Figures of notebook 04: the toy example, its twins, the phase map, directions, counterexamples, stochastic mixup."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mixupe_theory.asymptotics import separable_limit, stationary_covariance
+from mixupe_theory.claims.implicit_bias_measurements import (
+    DIMENSIONS,
+    DRAWS,
+    THREE_POINTS,
+    TWO_POINTS,
+    angles,
+    flow,
+    general,
+    minimizer,
+    predicted_exit,
+    small_alpha_direction,
+    soudry,
+)
+from mixupe_theory.figures.base import FigureSpec
+from mixupe_theory.implicit_bias import (
+    angle,
+    descend,
+    descend_stochastic,
+    gradient_flow,
+    max_margin,
+    mixup_minimizer,
+)
+from mixupe_theory.mixing import BetaLaw
+from mixupe_theory.plotting import new_figure
+
+RUNS = {
+    "erm": ("erm", None),
+    "full_01": ("full", 0.1),
+    "full_1": ("full", 1.0),
+    "label_absorbed": ("label_absorbed", 1.0),
+}
+NAMES = {
+    "erm": "ERM",
+    "full_01": r"mixup, $\alpha=0.1$",
+    "full_1": r"mixup, $\alpha=1$",
+    "label_absorbed": r"labels absorbed, $\alpha=1$",
+}
+STYLES = {"erm": "-", "full_01": "--", "full_1": "-.", "label_absorbed": ":"}
+QUANTITIES = ("norm", "normalized_norm", "loss", "angle_gap", "margin_gap")
+LABELS = {"norm": r"$\|w(t)\|$", "loss": "training loss", "angle_gap": "angle gap (rad)", "margin_gap": "margin gap"}
+
+
+# --- Soudry's figure --------------------------------------------------------------------------------------------
+
+
+def _soudry() -> dict[str, np.ndarray]:
+    x, y = soudry(0)
+    limit, erm, mixup = separable_limit(x, y), flow(soudry, 0), flow(soudry, 0, "full", 1.0)
+    momentum = descend(x, y, steps=10**6, method="momentum")
+    arrays = {"x": x, "y": y, "max_margin": limit.w_hat, "mixup_w": minimizer(soudry, 0, 1.0).w, "t": erm.step[1:]}
+    arrays |= {"t_momentum": momentum.step[1:].astype(float)}
+    for key in ("norm", "loss", "angle_gap", "margin_gap"):
+        arrays[f"{key}_erm"], arrays[f"{key}_mixup"] = getattr(erm, key)[1:], getattr(mixup, key)[1:]
+        arrays[f"{key}_momentum"] = getattr(momentum, key)[1:]
+    return arrays | {"missed": np.linalg.norm(erm.w[1:] - limit(erm.step[1:]), axis=1)}
+
+
+def _separator(axis, w, reach, **style):
+    along = np.array([-w[1], w[0]]) / np.linalg.norm(w)
+    axis.plot(*np.outer(along, [-reach, reach]), **style)
+
+
+def _draw_soudry(data):
+    figure, axes = new_figure("page", 4.4, nrows=2, ncols=3)
+    axes = axes.ravel()
+    for label, marker in ((1, "o"), (0, "x")):
+        axes[0].plot(*data["x"][data["y"] == label].T, marker, color="0.3", ms=4)
+    _separator(axes[0], data["max_margin"], 4, label="max margin", ls="-")
+    _separator(axes[0], data["mixup_w"], 4, label="mixup", ls="--")
+    axes[0].set(title="(a) data and separators", aspect="equal", xlim=(-5, 5), ylim=(-3.5, 6.5))
+    axes[0].legend(loc="upper left", ncols=2, handlelength=1.4, columnspacing=1)
+    panels = (("norm", "semilogx"), ("loss", "loglog"), ("angle_gap", "loglog"), ("margin_gap", "loglog"))
+    for axis, (key, plot), letter in zip(axes[1:5], panels, "bcde", strict=True):
+        getattr(axis, plot)(data["t"], data[f"{key}_erm"], "-", label="ERM, flow")
+        getattr(axis, plot)(data["t"], data[f"{key}_mixup"], "--", label=r"mixup, $\alpha=1$")
+        getattr(axis, plot)(data["t_momentum"], data[f"{key}_momentum"], ":", label="ERM, momentum")
+        axis.set(title=f"({letter}) {LABELS[key]}", xlabel="$t$")
+    axes[1].set_ylim(top=34)
+    axes[1].legend(loc="upper left")
+    axes[5].loglog(data["t"], data["missed"], "-", label=r"$|w(t)-\hat w\log t-\tilde w|$")
+    axes[5].loglog(data["t"], data["missed"][-1] * (data["t"] / data["t"][-1]) ** -0.2, "k:", label="$t^{-1/5}$")
+    axes[5].set(title="(f) ERM's distance to its limit", xlabel="$t$")
+    axes[5].legend(loc="lower left")
+    return figure
+
+
+# --- the deck's two figures -------------------------------------------------------------------------------------
+
+
+def _spread(key: str) -> dict[str, np.ndarray]:
+    """Median and 5 to 95 % range over 30 draws of a quantity along the flow, one array (3, T) for each run."""
+    arrays = {"t": flow(soudry, 0).step[1:]}
+    for name, run in RUNS.items():
+        values = [getattr(flow(soudry, seed, *run), key)[1:] for seed in range(DRAWS)]
+        arrays[f"{name}_{key}"] = np.quantile(values, (0.05, 0.5, 0.95), axis=0)
+    return arrays
+
+
+def _draw_spread(axis, data, key: str):
+    for name in RUNS:
+        low, middle, high = data[f"{name}_{key}"]
+        (line,) = axis.plot(data["t"], middle, STYLES[name], label=NAMES[name])
+        axis.fill_between(data["t"], low, high, color=line.get_color(), alpha=0.15, lw=0)
+    axis.set(xscale="log", xlabel="$t$")
+
+
+def _training() -> dict[str, np.ndarray]:
+    return _spread("normalized_norm") | _spread("norm") | _spread("loss")
+
+
+def _draw_training(data):
+    figure, axes = new_figure("page", 2.5, ncols=3)
+    titles = {
+        "normalized_norm": r"normalized $\|w(t)\|$ (last = 1)",
+        "norm": r"$\|w(t)\|$",
+        "loss": "training loss",
+    }
+    for axis, (key, title) in zip(axes, titles.items(), strict=True):
+        _draw_spread(axis, data, key)
+        axis.set_title(title)
+    axes[2].set_yscale("log")
+    axes[1].set_ylim(top=37)
+    axes[1].legend(loc="upper left")
+    return figure
+
+
+def _gaps() -> dict[str, np.ndarray]:
+    return _spread("angle_gap") | _spread("margin_gap")
+
+
+def _draw_gaps(data):
+    figure, axes = new_figure("page", 2.5, ncols=2)
+    for axis, key in zip(axes, ("angle_gap", "margin_gap"), strict=True):
+        _draw_spread(axis, data, key)
+        axis.set(title=LABELS[key], yscale="log")
+    axes[0].legend()
+    return figure
+
+
+# --- the phase map ----------------------------------------------------------------------------------------------
+
+MAP_ALPHAS = np.geomspace(1e-6, 10, 12)
+MAP_READINGS = {
+    "full": "mixup (the deck's)",
+    "hard_label": "hard labels",
+    "same_class": "within a class",
+    "label_absorbed": "labels absorbed",
+}
+MAP_DRAWS = 3
+
+
+def _phase() -> dict[str, np.ndarray]:
+    """Medians over draws of ||w(t)|| / ERM's and the margin gap, (alphas, T) each; the predicted window's end."""
+    erm = [flow(soudry, seed) for seed in range(MAP_DRAWS)]
+    arrays = {"t": erm[0].step[1:], "alpha": MAP_ALPHAS}
+    for reading in MAP_READINGS:
+        runs = [[flow(soudry, seed, reading, alpha) for seed in range(MAP_DRAWS)] for alpha in MAP_ALPHAS]
+        shares = [[run.norm[1:] / of_erm.norm[1:] for run, of_erm in zip(row, erm, strict=True)] for row in runs]
+        gaps = [[run.margin_gap[1:] for run in row] for row in runs]
+        arrays[f"{reading}_norm"], arrays[f"{reading}_gap"] = np.median(shares, axis=1), np.median(gaps, axis=1)
+    arrays["window"] = np.array([predicted_exit(*soudry(0), alpha) for alpha in MAP_ALPHAS])
+    return arrays
+
+
+def _draw_phase(data):
+    figure, axes = new_figure("page", 3.6, nrows=2, ncols=len(MAP_READINGS), sharex=True, sharey=True)
+    for column, (reading, name) in enumerate(MAP_READINGS.items()):
+        norm, gap = data[f"{reading}_norm"], np.log10(data[f"{reading}_gap"])
+        scales = ({"vmin": 0, "vmax": 1, "cmap": "cividis"}, {"vmin": -4, "vmax": -1, "cmap": "cividis_r"})
+        meshes = [
+            axis.pcolormesh(data["t"], data["alpha"], values, rasterized=True, **scale)
+            for axis, values, scale in zip(axes[:, column], (norm, gap), scales, strict=True)
+        ]
+        axes[0, column].set(xscale="log", yscale="log", title=name)
+        axes[1, column].set(xlabel="$t$", xticks=[1, 1e5, 1e10, 1e15])
+    inside = data["window"] > 3
+    for row, label in enumerate((r"$\|w(t)\|$ / ERM's", r"$\log_{10}$ margin gap")):
+        axes[row, 0].plot(data["window"][inside], data["alpha"][inside], "w--", lw=1)
+        axes[row, 0].set_ylabel(r"$\alpha$")
+        figure.colorbar(meshes[row], ax=axes[row], label=label, pad=0.01)
+    return figure
+
+
+# --- directions -------------------------------------------------------------------------------------------------
+
+PATH_ALPHAS = np.geomspace(1e-8, 10, 10)
+PATH_DRAWS = 6
+
+
+def _direction() -> dict[str, np.ndarray]:
+    paths, limits = [], []
+    for seed in range(PATH_DRAWS):
+        x, y = general(seed, 10)
+        w_hat = max_margin(x, y)
+        paths.append([angle(mixup_minimizer(x, y, BetaLaw(alpha)).w, w_hat) for alpha in PATH_ALPHAS])
+        limits.append(angle(small_alpha_direction(x, y), w_hat))
+    arrays = {"alpha": PATH_ALPHAS, "path": np.degrees(paths), "limit": np.degrees(limits)}
+    for d in DIMENSIONS:
+        ends = [gradient_flow(*general(seed, d), per_decade=1).angle_gap[-1] for seed in range(DRAWS)]
+        arrays |= {f"mixup_{d}": np.sort(angles(d, 1.0)), f"erm_{d}": np.sort(np.degrees(ends))}
+    return arrays
+
+
+def _draw_direction(data):
+    figure, axes = new_figure("page", 2.7, ncols=2)
+    for path, limit in zip(data["path"], data["limit"], strict=True):
+        (line,) = axes[0].semilogx(data["alpha"], path, "-")
+        axes[0].plot(data["alpha"][0] / 4, limit, "<", color=line.get_color(), ms=5, clip_on=False)
+    axes[0].set(xlabel=r"$\alpha$", ylabel="angle to the hard margin (°)", ylim=(0, None))
+    axes[0].set_title(r"$d=10$, six draws; ◂ predicted for $\alpha\to0$")
+    for place, d in enumerate(DIMENSIONS):
+        for shift, key, marker in ((-0.15, "mixup", "o"), (0.15, "erm", "x")):
+            values = data[f"{key}_{d}"]
+            spot = place + shift + np.linspace(-0.1, 0.1, len(values))
+            axes[1].plot(spot, values, marker, ms=3, color={"mixup": "C1", "erm": "C0"}[key])
+    axes[1].plot([], [], "o", ms=3, color="C1", label=r"mixup, $\alpha=1$, for ever")
+    axes[1].plot([], [], "x", ms=3, color="C0", label="ERM, $t=10^{15}$")
+    axes[1].set_xticks(range(len(DIMENSIONS)), [f"$d={d}$" for d in DIMENSIONS])
+    axes[1].set(title="30 draws of 20 points, sorted", ylim=(-1, 38))
+    axes[1].legend(loc="upper left")
+    return figure
+
+
+# --- counterexamples --------------------------------------------------------------------------------------------
+
+
+def _counterexample() -> dict[str, np.ndarray]:
+    arrays = {}
+    for name, (x, y) in {"two": TWO_POINTS, "three": THREE_POINTS}.items():
+        w = mixup_minimizer(x, y, BetaLaw(1.0)).w
+        arrays |= {f"{name}_x": x, f"{name}_y": y, f"{name}_mixup": w, f"{name}_margin": max_margin(x, y)}
+    return arrays
+
+
+def _draw_counterexample(data):
+    figure, axes = new_figure("page", 2.7, ncols=2, width_ratios=[1.6, 1])
+    limits = {"two": ((-8.5, 3.5), (-3, 4.5)), "three": ((-2.6, 2.6), (-2.6, 2.6))}
+    for axis, (name, (across, up)) in zip(axes, limits.items(), strict=True):
+        x, y = data[f"{name}_x"], data[f"{name}_y"]
+        for label, marker in ((1, "o"), (0, "x")):
+            axis.plot(*x[y == label].T, marker, color="0.2", ms=6, label=f"label {label}")
+        _separator(axis, data[f"{name}_margin"], 12, label="max margin", ls="-", color="C0")
+        _separator(axis, data[f"{name}_mixup"], 12, label=r"mixup, $\alpha=1$", ls="--", color="C1")
+        axis.set(aspect="equal", xlim=across, ylim=up)
+    axes[0].set_title("two points: the directions are 80.5° apart")
+    axes[1].set_title("three: (1, 1) is misclassified")
+    axes[0].legend(loc="upper left", ncols=2)
+    return figure
+
+
+# --- stochastic mixup -------------------------------------------------------------------------------------------
+
+
+def _stochastic() -> dict[str, np.ndarray]:
+    x, y = soudry(0)
+    law, found, rate = BetaLaw(1.0), minimizer(soudry, 0, 1.0), len(x) / np.linalg.norm(x, 2) ** 2
+    exact = descend(x, y, law, "full", steps=100_000)
+    arrays = {"t": exact.step[1:].astype(float), "exact": exact.norm[1:], "erm": descend(x, y, steps=100_000).norm[1:]}
+    for lambdas in ("per_step", "per_sample"):
+        draw = {"generator": np.random.default_rng(0), "lambdas": lambdas}
+        arrays[lambdas] = descend_stochastic(x, y, law, steps=100_000, **draw).norm[1:]
+    at = np.arange(2000, 100_000, 200)
+    cloud = descend_stochastic(x, y, law, steps=100_000, at=at, **(draw | {"lambdas": "per_step"}))
+    covariance = stationary_covariance(x, y, law, found.w, found.hessian, lambdas="per_step", learning_rate=rate)
+    return arrays | {"cloud": cloud.w - found.w, "covariance": covariance}
+
+
+def _draw_stochastic(data):
+    figure, axes = new_figure("page", 2.6, ncols=2, width_ratios=[1.7, 1])
+    names = {"erm": "ERM", "exact": "exact mixup", "per_step": "one λ a step", "per_sample": "one λ a sample"}
+    for key, line in zip(names, ("-", "-.", ":", "--"), strict=True):
+        axes[0].semilogx(data["t"], data[key], line, label=names[key])
+    axes[0].set(xlabel="$t$", ylabel=r"$\|w(t)\|$", title=r"$\alpha=1$, Soudry's data")
+    axes[0].legend()
+    axes[1].plot(*data["cloud"].T, ".", ms=2, color="0.5")
+    turn = np.linspace(0, 2 * np.pi, 200)
+    root = np.linalg.cholesky(data["covariance"])
+    axes[1].plot(*(root @ np.stack([np.cos(turn), np.sin(turn)]) * np.sqrt(-2 * np.log(0.05))), "C1-")
+    axes[1].set(title="$w(t)-w^*$, predicted 95 %", aspect="equal")
+    return figure
+
+
+FIGURES = (
+    FigureSpec(
+        "implicit_bias_soudry",
+        "The toy example on one draw: data and separators, norm, loss, gaps, and ERM against its asymptotics.",
+        _soudry,
+        _draw_soudry,
+        rtol=1e-4,
+        atol=1e-9,
+    ),
+    FigureSpec(
+        "implicit_bias_training",
+        "Twin of the deck's first toy figure: normalized w(t), norm and training loss, 30 draws (median, 5 to 95 %).",
+        _training,
+        _draw_training,
+        rtol=1e-4,
+        atol=1e-9,
+    ),
+    FigureSpec(
+        "implicit_bias_gaps",
+        "Twin of the deck's second toy figure: angle gap and margin gap, 30 draws (median, 5 to 95 %).",
+        _gaps,
+        _draw_gaps,
+        rtol=1e-3,
+        atol=1e-7,
+    ),
+    FigureSpec(
+        "implicit_bias_phase",
+        "Where the norm follows ERM's and the margin gap shrinks: reading, alpha and t; dashed, the window's "
+        "predicted end.",
+        _phase,
+        _draw_phase,
+        rtol=1e-3,
+        atol=1e-7,
+    ),
+    FigureSpec(
+        "implicit_bias_direction",
+        "Angle between mixup's minimizer and the hard margin: against alpha with its limit, and over draws.",
+        _direction,
+        _draw_direction,
+        rtol=1e-3,
+        atol=1e-5,
+    ),
+    FigureSpec(
+        "implicit_bias_counterexample",
+        "Two points whose directions are 80.5 degrees apart, and three of which mixup misclassifies one.",
+        _counterexample,
+        _draw_counterexample,
+    ),
+    FigureSpec(
+        "implicit_bias_stochastic",
+        "Stochastic mixup: the norm does not explode, and w(t) fluctuates as predicted.",
+        _stochastic,
+        _draw_stochastic,
+        rtol=1e-4,
+        atol=1e-7,
+    ),
+)
