@@ -60,10 +60,10 @@ def _parser() -> argparse.ArgumentParser:
     networks = command("networks", _networks, "train the small networks of the claims anew (about half a minute)")
     networks.add_argument("--out", metavar="FOLDER", type=Path, help="where to write (default: the package's weights)")
 
-    bench = command("bench", _bench, "time the mixup loss against all pairs, same nodes, plain")
-    bench.add_argument("what", choices=["mixup-loss"])
-    bench.add_argument("--n", type=int, default=300, help="number of digits images (default: %(default)s)")
-    bench.add_argument("--repeats", type=int, default=5, help="alternating runs (default: %(default)s)")
+    bench = command("bench", _bench, "time the mixup loss, or descent on a linear model, against the same done plainly")
+    bench.add_argument("what", choices=["mixup-loss", "implicit-bias"])
+    bench.add_argument("--n", type=int, help="digits images (default: 300), or data sets (default: 30)")
+    bench.add_argument("--repeats", type=int, default=5, help="alternating runs of mixup-loss (default: %(default)s)")
     return parser
 
 
@@ -143,5 +143,8 @@ def _networks(arguments) -> int:
 def _bench(arguments) -> int:
     from mixupe_theory import bench
 
-    print(bench.mixup_loss_table(arguments.n, arguments.repeats))
+    if arguments.what == "mixup-loss":
+        print(bench.mixup_loss_table(300 if arguments.n is None else arguments.n, arguments.repeats))
+    else:
+        print(bench.implicit_bias_table(30 if arguments.n is None else arguments.n))
     return 0

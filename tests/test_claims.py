@@ -125,6 +125,60 @@ MUTANTS = {
         "head) + mean_response",
         "objective.negativity",
     ),
+    "opposite classes mixed as one": (
+        "readings.py",
+        'if reading in ("same_class", "label_absorbed")',
+        'if reading in ("same_class", "label_absorbed", "full")',
+        "implicit_bias.finite-minimizer",
+    ),
+    "Beta(alpha, alpha) for D_lambda on a linear model": (
+        "readings.py",
+        "BetaLaw(law.alpha + 1, law.alpha)",
+        "BetaLaw(law.alpha, law.alpha)",
+        "implicit_bias.finite-minimizer",
+    ),
+    "sign of the partner in the Hessian": (
+        "readings.py",
+        "cross = lam * (1 - lam) * curvature * self.signs",
+        "cross = lam * (1 - lam) * curvature",
+        "implicit_bias.linear-convergence",
+    ),
+    "sign of the partner in the compiled gradient": (
+        "descent.py",
+        "pull[j] += pairs[i, j] * signs[i, j] * (total - own)",
+        "pull[j] += pairs[i, j] * (total - own)",
+        "implicit_bias.linear-convergence",
+    ),
+    "sign of m in the slope of |q_hat|": (
+        "descent.py",
+        "wrong * (1.0 - margins[i] * (1.0 - wrong))",
+        "wrong * (1.0 + margins[i] * (1.0 - wrong))",
+        "implicit_bias.mixupe",
+    ),
+    "every point a support vector": (
+        "separable.py",
+        "active = unit[combination > 0]",
+        "active = unit",
+        "implicit_bias.hard-margin",
+    ),
+    "sign of the offset": (
+        "asymptotics.py",
+        "* self.w_hat + self.offset",
+        "* self.w_hat - self.offset",
+        "implicit_bias.erm-constants",
+    ),
+    "entropy added in the cost of mixing": (
+        "asymptotics.py",
+        "(m + k - xlogy(m + k, m + k)",
+        "(m + k + xlogy(m + k, m + k)",
+        "implicit_bias.small-alpha",
+    ),
+    "one lambda for all where each sample has its own": (
+        "asymptotics.py",
+        "spread / n**3",
+        "spread / n**2",
+        "implicit_bias.stochastic",
+    ),
     "h without its log": ("losses.py", "logits.logsumexp(-1)", "logits.exp().sum(-1)", "theorem1.factors"),
 }
 

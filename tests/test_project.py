@@ -8,7 +8,7 @@ import pytest
 import torch
 import yaml
 
-from mixupe_theory import paths
+from mixupe_theory import BetaLaw, paths
 
 CONDA = {"pytorch": "torch", "pytorch-geometric": "torch-geometric"}
 PYPROJECT = tomllib.loads((paths.ROOT / "pyproject.toml").read_text())
@@ -77,6 +77,15 @@ def test_readme_s_five_lines_run():
 def test_ci_runs_exactly_make_test():
     lines = [line for line in (paths.ROOT / ".ci" / "run").read_text().splitlines() if line.startswith("make")]
     assert lines == ["make test"]
+
+
+def test_readme_minimizer_runs():
+    """The lines on separable data, as printed."""
+    blocks = re.findall(r"```python\n(.*?)```", (paths.ROOT / "README.md").read_text(), re.DOTALL)
+    code = next(block for block in blocks if "mixup_minimizer(" in block)
+    names = {"BetaLaw": BetaLaw, "x": np.array([[1.0, 0.0], [-7.0, -1.0]]), "y": np.array([1, 0])}
+    exec(code, names)
+    assert names["found"].unique
 
 
 def test_readme_training_loop_runs():
