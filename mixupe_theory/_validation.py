@@ -49,12 +49,23 @@ def _number(name: str, value, allowed: str, test: Callable[[float], bool]) -> fl
 
 def real_array(name: str, value) -> np.ndarray:
     """Return ``value`` as a float64 array of finite real numbers."""
-    array = np.asarray(value)
+    try:
+        array = np.asarray(value)
+    except ValueError as error:  # rows of different lengths
+        raise ValueError(f"{name} must be an array of real numbers: {error}") from None
     if array.dtype.kind not in "biuf":
         raise TypeError(f"{name} must be an array of real numbers, got {type(value).__name__} of dtype {array.dtype}")
     if not np.isfinite(array).all():
         raise ValueError(f"{name} must be finite, got {int((~np.isfinite(array)).sum())} NaN or infinite entries")
     return array.astype(np.float64)
+
+
+def vector(name: str, value, size: int) -> np.ndarray:
+    """Return ``value`` as a float64 vector of ``size`` finite real numbers."""
+    array = real_array(name, value)
+    if array.shape != (size,):
+        raise ValueError(f"{name} must have shape ({size},), got {array.shape}")
+    return array
 
 
 def choice(name: str, value, allowed: Iterable[str]) -> str:

@@ -10,6 +10,7 @@ from scipy.optimize import root
 from scipy.special import expit, xlogy
 
 from mixupe_theory import _validation as check
+from mixupe_theory.descent import LAMBDAS
 from mixupe_theory.mixing import BetaLaw, check_law
 from mixupe_theory.separable import max_margin, signed_inputs
 
@@ -31,8 +32,8 @@ class SeparableLimit:
     exponent: float
 
     def __call__(self, t) -> np.ndarray:
-        """w_hat log t + offset for t of shape (T,), giving (T, d)."""
-        return np.log(t)[:, None] * self.w_hat + self.offset
+        """w_hat log t + offset for t of shape (...), giving (..., d)."""
+        return np.multiply.outer(np.log(t), self.w_hat) + self.offset
 
 
 def separable_limit(x, y, learning_rate: float | None = None) -> SeparableLimit:
@@ -105,7 +106,8 @@ def small_alpha_cost(x, y, w) -> float:
         >>> bool(abs(cost - 2 * (1 - np.log(2)) / 4) < 1e-15)
         True
     """
-    margins = signed_inputs(x, y) @ np.asarray(w, dtype=np.float64)
+    z = signed_inputs(x, y)
+    margins = z @ check.vector("w", w, z.shape[1])
     if not (margins > 0).all():
         raise ValueError(f"w must separate the data, got a margin of {margins.min():.3g}")
     first, second = (margins[np.asarray(y) == label] for label in (1, 0))
@@ -134,11 +136,28 @@ def stationary_covariance(
 
     Returns:
         The covariance, (d, d).
+
+    Raises:
+        TypeError: If an argument has the wrong type.
+        ValueError: If a value is not allowed, n = 1 too, or the learning rate is not below 2/lambda_max(H) or H is
+            singular: there is no stationary law then.
     """
     check_law(law)
-    check.choice("lambdas", lambdas, ("per_step", "per_sample"))
-    x, y, w = (check.real_array(name, value) for name, value in (("x", x), ("y", y), ("w", w)))
-    n, d = x.shape
+    check.choice("lambdas", lambdas, LAMBDAS)
+    z, y = signed_inputs(x, y), check.real_array("y", y)
+    n, d = z.shape
+    x, w = (2 * y - 1)[:, None] * z, check.vector("w", w, d)
+    learning_rate = check.positive("learning_rate", learning_rate)
+    if n == 1:
+        raise ValueError("x must hold at least two inputs to be mixed, got 1")
+    hessian = check.real_array("hessian", hessian)
+    if hessian.shape != (d, d):
+        raise ValueError(f"hessian must have shape ({d}, {d}), got {hessian.shape}")
+    step = np.eye(d) - learning_rate * hessian
+    if np.linalg.eigvals(hessian).real.min() <= 0:
+        raise ValueError("hessian must be positive definite: otherwise w(t) has no stationary law")
+    if np.abs(np.linalg.eigvals(step)).max() >= 1:
+        raise ValueError(f"learning_rate must be below 2/lambda_max(H), got {learning_rate:g}")
     lam, weights = law.quadrature(nodes)
     own = lam[:, None, None]
     labels = own * y[:, None] + (1 - own) * y[None, :]
@@ -159,5 +178,4 @@ def stationary_covariance(
     else:
         spread = np.einsum("m,mijd,mije->de", weights, gradients - mean, gradients - mean)
         noise = permutations(mean) + spread / n**3  # lambda_i are independent: 1/n^2 sum_i of the mean over partners
-    step = np.eye(d) - learning_rate * np.asarray(hessian)
     return solve_discrete_lyapunov(step, learning_rate**2 * noise)

@@ -1,8 +1,8 @@
 """Training dynamics on a linear model: gradient descent and its variants, compiled, and the gradient flow.
 
 All start at w = 0 unless told otherwise. The learning rate multiplies the gradient of the *mean* loss; its default is
-n/sigma_max(X)^2, that is 1/sigma_max(X)^2 for the summed loss as in Soudry et al. 2018, and every loss here then
-decreases: its curvature is at most sigma_max(X)^2/(4 n).
+n/sigma_max(X)^2, that is 1/sigma_max(X)^2 for the summed loss as in Soudry et al. 2018. Every reading's loss decreases
+with it: its curvature is at most sigma_max(X)^2/(4 n), times up to 1.21 for "same_class" with classes of unequal sizes.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from scipy.integrate import solve_ivp
 
 from mixupe_theory import _validation as check
 from mixupe_theory.mixing import BetaLaw, check_law
-from mixupe_theory.readings import FIRST_RULE, MAX_NODES, LinearLoss, linear_loss
+from mixupe_theory.readings import FIRST_RULE, MAX_NODES, READINGS, LinearLoss, linear_loss
 from mixupe_theory.separable import max_margin, signed_inputs
 
 METHODS = ("gradient", "momentum", "normalized")
@@ -28,7 +28,7 @@ _compiled = njit(cache=True, nogil=True, error_model="numpy")
 
 
 class Diverged(ArithmeticError):
-    """Training left the region of its start.
+    """The training loss rose above both its value at the start and that at w = 0.
 
     Attributes:
         step: The recorded step at which this was seen.
@@ -37,8 +37,9 @@ class Diverged(ArithmeticError):
     def __init__(self, step: int, loss: float, learning_rate: float, safe: float):
         self.step = step
         super().__init__(
-            f"training diverged: at step {step} the loss is {loss:.3g}, above {np.log(2):.3g} at w = 0; "
-            f"learning_rate = {learning_rate:g}, and gradient descent is safe up to {safe:.3g} = 8 n/sigma_max(X)^2"
+            f"training diverged: at step {step} the loss is {loss:.3g}, above what it was at the start and at w = 0; "
+            f"learning_rate = {learning_rate:g}, and without eta or momentum gradient descent is safe up to "
+            f"{safe:.3g} = 6 n/sigma_max(X)^2"
         )
 
 
@@ -85,7 +86,7 @@ class Trajectory:
 
 
 def angle(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """The angle between vectors (..., d) in radians, to full accuracy also where it is small (Kahan's formula)."""
+    """The angle between vectors (..., d) in radians, to some 1e-16 also near 0 and pi (Kahan's formula)."""
     with np.errstate(invalid="ignore"):
         a, b = (v / np.linalg.norm(v, axis=-1, keepdims=True) for v in (first, second))
     return 2 * np.arctan2(np.linalg.norm(a - b, axis=-1), np.linalg.norm(a + b, axis=-1))
@@ -94,6 +95,7 @@ def angle(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 def log_spaced(steps: int, per_decade: int = 8) -> np.ndarray:
     """0, 1, ... and about ``per_decade`` steps in each decade, up to ``steps``."""
     steps = check.integer("steps", steps, least=1)
+    per_decade = check.integer("per_decade", per_decade, least=1)
     count = int(np.ceil(np.log10(steps) * per_decade)) + 1
     return np.unique(np.concatenate([[0], np.geomspace(1, steps, max(count, 2)).round()]).astype(np.int64))
 
@@ -149,9 +151,12 @@ def descend(
     z, w_hat = signed_inputs(x, y), max_margin(x, y)
     rate, safe = _learning_rate(z, learning_rate)
     check.choice("method", method, METHODS)
+    check.choice("reading", reading, READINGS)
     eta, tolerance = check.nonnegative("eta", eta), check.nonnegative("tolerance", tolerance)
     if eta and reading != "full":
         raise ValueError(f"eta > 0 is MixupE, which needs reading 'full', got eta = {eta:g} with reading {reading!r}")
+    if eta:
+        check_law(law)
     penalty = eta * law.tilted().a_moment(1) if eta else 0.0
     at, w0 = log_spaced(steps), _start(z, start)
 
@@ -191,7 +196,7 @@ def descend_stochastic(
         lambdas: "per_step" (one lambda for the batch, as the official code does) or "per_sample".
         learning_rate: As in :func:`descend`.
         start: w(0), zeros by default.
-        at: Steps to record, increasing, (T,); :func:`log_spaced` ones by default.
+        at: Steps to record, increasing integers from 0 to ``steps``, (T,); :func:`log_spaced` ones by default.
 
     Returns:
         The trajectory.
@@ -207,7 +212,7 @@ def descend_stochastic(
     rng = check.generator(generator)
     check.choice("lambdas", lambdas, LAMBDAS)
     rate, safe = _learning_rate(z, learning_rate)
-    at = log_spaced(steps) if at is None else np.asarray(at, dtype=np.int64)
+    at = log_spaced(steps) if at is None else _recorded_steps(at, steps)
     n = len(z)
     s = 2 * check.real_array("y", y) - 1
     recorded, w = [], _start(z, start)
@@ -229,7 +234,7 @@ def gradient_flow(
     """The gradient flow dw/dt = -r grad L(w), whose unit of time is one step of :func:`descend`, to t = ``end``.
 
     Integrated in log time s = log(1 + t), dw/ds = -(1 + t) r grad L, by SciPy's LSODA with the exact Hessian, at
-    tolerances of 1e-10; where the gradient's norm falls below 1e-13 of the terms summed, w stays.
+    tolerances of 1e-10; it stops early, and w stays, if the gradient's norm falls below 1e-13 of the terms summed.
 
     Args:
         x: Inputs, (n, d), linearly separable.
@@ -247,7 +252,8 @@ def gradient_flow(
         NotSeparable: (a ValueError) with a certificate.
         TypeError: If an argument has the wrong type.
         ValueError: If a value is not allowed.
-        ArithmeticError: If the integration fails.
+        ArithmeticError: If the integration fails, or lambda needs more than 1024 nodes: so it is for "hard_label" where
+            no minimizer is finite, when the norm has grown like a power of t for long enough.
 
     Example:
         >>> from mixupe_theory.separable import SUPPORT_VECTORS
@@ -259,7 +265,7 @@ def gradient_flow(
     rate, safe = _learning_rate(z, None)
     end = check.positive("end", end)
     count = int(np.ceil(np.log10(max(end, 10.0)) * check.integer("per_decade", per_decade, least=1))) + 1
-    times, w0 = np.concatenate([[0.0], np.geomspace(1.0, max(end, 1.0), count)]), _start(z, start)
+    times, w0 = np.unique(np.append(np.geomspace(min(1.0, end), end, count), 0.0)), _start(z, start)
 
     def run(loss):
         size, rule = np.linalg.norm(z, axis=1).max(), (loss.z, loss.pairs, loss.signs, loss.nodes, loss.weights)
@@ -304,22 +310,32 @@ def gradient_flow(
 def _learning_rate(z: np.ndarray, learning_rate: float | None) -> tuple[float, float]:
     """The learning rate, and the bound below which gradient descent is stable."""
     unit = len(z) / np.linalg.norm(z, 2) ** 2
-    return (unit if learning_rate is None else check.positive("learning_rate", learning_rate)), 8 * unit
+    return (unit if learning_rate is None else check.positive("learning_rate", learning_rate)), 6 * unit
 
 
 def _start(z: np.ndarray, start) -> np.ndarray:
-    w = np.zeros(z.shape[1]) if start is None else check.real_array("start", start)
-    if w.shape != z.shape[1:]:
-        raise ValueError(f"start must have shape {z.shape[1:]}, got {w.shape}")
-    return w
+    return np.zeros(z.shape[1]) if start is None else check.vector("start", start, z.shape[1])
+
+
+def _recorded_steps(at, steps: int) -> np.ndarray:
+    given = check.real_array("at", at)
+    recorded = given.astype(np.int64)
+    inside = given.ndim == 1 and given.size and given[0] >= 0 and given[-1] <= check.integer("steps", steps, least=1)
+    if not inside or (recorded != given).any() or (np.diff(recorded) <= 0).any():
+        raise ValueError(f"at must hold increasing integers from 0 to steps = {steps}, got {at!r}")
+    return recorded
 
 
 def _trajectory(z, w_hat, at, w, loss, converged, rate, safe) -> Trajectory:
-    wrong = ~np.isfinite(w).all(1) | ~(loss <= max(np.log(2), loss[0]) * (1 + 1e-9))
+    wrong = _diverged(w, loss)
     if wrong.any():
         first = int(np.argmax(wrong))
         raise Diverged(at[first], loss[first], rate, safe)
     return Trajectory(z, w_hat, at, w, loss, converged)
+
+
+def _diverged(w: np.ndarray, loss: np.ndarray) -> np.ndarray:
+    return ~np.isfinite(w).all(1) | ~(loss <= max(np.log(2), loss[0]) * (1 + 1e-9))
 
 
 def _with_accurate_rule(x, y, law, reading, run):
@@ -328,8 +344,10 @@ def _with_accurate_rule(x, y, law, reading, run):
     while m <= MAX_NODES // 2:
         loss, finer = (linear_loss(x, y, law, reading, nodes) for nodes in (m, 2 * m))
         w, converged = run(loss)
-        if reading == "erm" or not np.isfinite(w).all() or _rule_error(loss, finer, w) <= RTOL:
-            return w, finer(w), converged
+        with np.errstate(over="ignore", invalid="ignore"):  # of a run that diverged
+            values = finer(w)
+            if reading == "erm" or _diverged(w, values).any() or _rule_error(loss, finer, w) <= RTOL:
+                return w, values, converged
         m *= 2
     raise ArithmeticError(f"the expectation over lambda did not reach a relative accuracy of {RTOL} with {m} nodes")
 
@@ -339,7 +357,13 @@ def _rule_error(coarse: LinearLoss, fine: LinearLoss, w: np.ndarray) -> float:
     spread = np.linspace(0, len(w) - 1, 16).astype(int)
     w = w[np.append(spread, np.linalg.norm(w, axis=1).argmax())]
     difference = np.linalg.norm(coarse.gradient(w) - fine.gradient(w), axis=1)
-    return float((difference / (np.linalg.norm(fine.z, axis=1).max() * fine.pull(w))).max())
+    terms = np.linalg.norm(fine.z, axis=1).max() * fine.pull(w)
+    return float((difference / np.maximum(terms, np.finfo(float).tiny)).max())
+
+
+@_compiled
+def _softplus(u):
+    return max(u, 0.0) + np.log1p(np.exp(-abs(u)))
 
 
 @_compiled
@@ -360,7 +384,7 @@ def _fill_gradient(z, pairs, signs, nodes, weights, w, with_loss, margins, pull,
             if i == j:
                 pull[i] += pairs[i, i] / (1.0 + np.exp(first))
                 if with_loss:
-                    loss += pairs[i, i] * np.log1p(np.exp(-first))
+                    loss += pairs[i, i] * _softplus(-first)
                 continue
             total, own = 0.0, 0.0
             for k in range(len(nodes)):
@@ -369,7 +393,7 @@ def _fill_gradient(z, pairs, signs, nodes, weights, w, with_loss, margins, pull,
                 total += part
                 own += nodes[k] * part
                 if with_loss:
-                    loss += pairs[i, j] * weights[k] * np.log1p(np.exp(-mixed))
+                    loss += pairs[i, j] * weights[k] * _softplus(-mixed)
             pull[i] += pairs[i, j] * own
             pull[j] += pairs[i, j] * signs[i, j] * (total - own)
     for k in range(d):

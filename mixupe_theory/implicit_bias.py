@@ -12,7 +12,7 @@ as above is then orthogonal to all of them, hence to every input: the loss is co
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -27,7 +27,15 @@ from mixupe_theory.descent import (
     log_spaced,
 )
 from mixupe_theory.mixing import BetaLaw, check_law
-from mixupe_theory.readings import FIRST_RULE, MAX_NODES, READINGS, LinearLoss, linear_loss, separating_direction
+from mixupe_theory.readings import (
+    FIRST_RULE,
+    MAX_NODES,
+    READINGS,
+    LinearLoss,
+    linear_loss,
+    separating_direction,
+    whitened,
+)
 from mixupe_theory.separable import (
     SUPPORT_VECTORS,
     NotSeparable,
@@ -60,7 +68,7 @@ __all__ = [
     "soudry_data",
 ]
 
-# of w, relative, estimated by a rule twice as fine: what is aimed at, and what must be reached despite rounding
+# of w in white coordinates, estimated by a rule twice as fine: what is aimed at, and what must be reached
 _ACCURACY, _LEAST = 1e-12, 1e-8
 _ITERATIONS = 200
 
@@ -114,8 +122,9 @@ def mixup_minimizer(x, y, law: BetaLaw, reading: str = "full") -> Minimizer:
 
     Minimizes L_n^mix(w) = 1/n^2 sum_{i,j} E_lambda ell(w, (x_ij, y_ij)), ell the logistic loss (deck, "Implicit
     Regularization of Mixup"), or another reading of it, on the span of the inputs. That the loss is coercive there is
-    decided first, by a linear programme; Newton's method with backtracking follows; the rule for lambda is refined
-    until one twice as fine moves w by at most 1e-12 of its length (1e-8 where rounding allows no more).
+    decided first, by a linear programme; Newton's method with backtracking follows, in coordinates in which the inputs
+    are white; the rule for lambda is refined until one twice as fine moves w there by at most 1e-12 of its length (1e-8
+    where rounding allows no more).
 
     Args:
         x: Inputs, (n, d), finite; they need not be separable. Zero and repeated rows are allowed.
@@ -138,45 +147,49 @@ def mixup_minimizer(x, y, law: BetaLaw, reading: str = "full") -> Minimizer:
         (True, True)
     """
     z, y = signed_inputs(x, y), check.real_array("y", y)
-    x = (2 * y - 1)[:, None] * z
     check_law(law)
     check.choice("reading", reading, [name for name in READINGS if name != "erm"])
     direction = separating_direction(x, y, reading)
     if direction is not None:
         raise NoFiniteMinimizer(reading, y, direction)
-    _, singular, rows = np.linalg.svd(z, full_matrices=False)
-    span = rows[singular > max(z.shape) * np.finfo(float).eps * singular[0]]  # orthonormal basis, (rank, d)
-    unique, w, m = len(span) == z.shape[1], np.zeros(z.shape[1]), FIRST_RULE
-    if len(span) == 0:  # every input is zero, and the loss constant
-        return Minimizer(w, float(np.log(2)), 0.0, np.zeros((len(w), len(w))), np.inf, 0.0, unique)
-    accuracy, before, scale = np.inf, np.inf, 1.0
+    d = z.shape[1]
+    coordinates, back = whitened(z)
+    unique = back.shape[1] == d
+    if back.shape[1] == 0:  # every input is zero, and the loss constant
+        return Minimizer(np.zeros(d), float(np.log(2)), 0.0, np.zeros((d, d)), np.inf, 0.0, unique)
+    c, m, accuracy, before, scale = np.zeros(back.shape[1]), FIRST_RULE, np.inf, np.inf, 1.0
     while m < MAX_NODES and accuracy > _ACCURACY * scale and not (accuracy > before / 4 and accuracy <= _LEAST * scale):
-        w = _newton(linear_loss(x, y, law, reading, m), span, w)
-        m, before = 2 * m, accuracy
-        finer = linear_loss(x, y, law, reading, m)
-        gradient, hessian = finer.gradient(w), finer.hessian(w)
-        inside = span @ hessian @ span.T
-        accuracy = float(np.linalg.norm(np.linalg.solve(inside, span @ gradient)))
-        scale = max(np.linalg.norm(w), 1 / singular[0])
+        coarse, fine = (linear_loss(x, y, law, reading, nodes) for nodes in (m, 2 * m))
+        c = _newton(replace(coarse, z=coordinates), c)
+        white = replace(fine, z=coordinates)
+        step = np.linalg.solve(white.hessian(c), white.gradient(c))
+        m, before, accuracy, scale = 2 * m, accuracy, np.linalg.norm(step), max(np.linalg.norm(c), 1.0)
     if not accuracy <= _LEAST * scale:
-        raise ArithmeticError(
-            f"mixup_minimizer reached an accuracy of {accuracy:.1e} at ||w|| = {np.linalg.norm(w):.3g} with {m} nodes"
-        )
-    least = float(np.linalg.eigvalsh(inside)[0])
-    return Minimizer(w, float(finer(w)), float(np.linalg.norm(gradient)), hessian, least, accuracy, unique)
+        raise ArithmeticError(f"mixup_minimizer reached a relative accuracy of {accuracy / scale:.1e} with {m} nodes")
+    w, span = back @ c, np.linalg.qr(back)[0]
+    hessian = fine.hessian(w)
+    return Minimizer(
+        w=w,
+        loss=float(fine(w)),
+        gradient_norm=float(np.linalg.norm(fine.gradient(w))),
+        hessian=hessian,
+        least_eigenvalue=float(np.linalg.eigvalsh(span.T @ hessian @ span)[0]),
+        accuracy=float(np.linalg.norm(back @ step)),
+        unique=unique,
+    )
 
 
-def _newton(loss: LinearLoss, span: np.ndarray, w: np.ndarray) -> np.ndarray:
-    """Newton steps on the span, damped until the loss would fall by less than its rounding shows."""
+def _newton(loss: LinearLoss, w: np.ndarray) -> np.ndarray:
+    """Newton steps in whitened coordinates, damped until the loss would fall by less than its rounding shows."""
     value = loss(w)
-    for _ in range(_ITERATIONS if len(span) else 0):
-        gradient = span @ loss.gradient(w)
-        step = np.linalg.solve(span @ loss.hessian(w) @ span.T, gradient)
+    for _ in range(_ITERATIONS):
+        gradient = loss.gradient(w)
+        step = np.linalg.solve(loss.hessian(w), gradient)
         decrease, factor = gradient @ step, 1.0
-        while decrease > 1e-10 * value and loss(w - factor * step @ span) > value - 0.25 * factor * decrease:
+        while decrease > 1e-10 * value and loss(w - factor * step) > value - 0.25 * factor * decrease:
             factor /= 2
-        w = w - factor * step @ span
+        w = w - factor * step
         value = loss(w)
-        if factor == 1 and np.linalg.norm(step) <= 1e-9 * np.linalg.norm(w):
+        if factor == 1 and np.linalg.norm(step) <= 1e-9 * max(np.linalg.norm(w), 1.0):
             break  # convergence is quadratic: the next step would be rounding
     return w

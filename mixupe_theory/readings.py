@@ -116,6 +116,7 @@ def linear_loss(x, y, law: BetaLaw | None, reading: str, nodes: int) -> LinearLo
     """
     z = signed_inputs(x, y)
     check.choice("reading", reading, READINGS)
+    nodes = check.integer("nodes", nodes, least=1)
     s = 2 * check.real_array("y", y) - 1
     n = len(z)
     if reading == "erm":
@@ -138,10 +139,12 @@ def separating_direction(x, y, reading: str) -> np.ndarray | None:
     of min(w^T q, 1) over the ends is unbounded by scaling up to at least 1 if such a w exists, and 0 otherwise.
     """
     loss = linear_loss(x, y, None if reading == "erm" else BetaLaw(1.0), reading, 1)
+    z, back = whitened(loss.z)
     i, j = np.nonzero(loss.pairs)
     least = 0.5 if reading == "hard_label" else 0.0
-    ends = np.vstack([loss.z, least * loss.z[i] + (1 - least) * loss.signs[i, j, None] * loss.z[j]])
-    ends = np.unique(ends[np.abs(ends).sum(1) > 0], axis=0)
+    ends = np.vstack([z, least * z[i] + (1 - least) * loss.signs[i, j, None] * z[j]])
+    length = np.linalg.norm(ends, axis=1)
+    ends = np.unique(ends[length > 1e-12 * length.max(initial=0)], axis=0)  # a shorter one is rounding of 0
     if len(ends) == 0:
         return None
     ends = ends / np.linalg.norm(ends, axis=1, keepdims=True)
@@ -154,7 +157,21 @@ def separating_direction(x, y, reading: str) -> np.ndarray | None:
     )
     if programme.status != 0:
         raise ArithmeticError(f"the linear programme for separability failed: {programme.message}")
-    return programme.x[:d] if -programme.fun > 0.5 else None
+    direction = programme.x[:d]
+    if -programme.fun < 0.5 or (ends @ direction).min() < -1e-6 * np.linalg.norm(direction):
+        return None
+    return back @ direction
+
+
+def whitened(z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Signed inputs in orthonormal coordinates of their span, (n, rank), and the map (d, rank) of vectors w back.
+
+    Losses of linear models depend on margins alone, and z w = U c for z = U S V^T and w = V S^-1 c: in these
+    coordinates nothing depends on the inputs' scales or correlations.
+    """
+    u, singular, rows = np.linalg.svd(z, full_matrices=False)
+    rank = int((singular > max(z.shape) * np.finfo(float).eps * singular[0]).sum())
+    return u[:, :rank], rows[:rank].T / singular[:rank]
 
 
 def _own_weight(law: BetaLaw, m: int) -> tuple[np.ndarray, np.ndarray]:
@@ -173,7 +190,8 @@ def _larger_weight(law: BetaLaw, m: int) -> tuple[np.ndarray, np.ndarray]:
     for alpha, beta in dict.fromkeys([(law.alpha, law.beta), (law.beta, law.alpha)]):
         rule, rule_weights = BetaLaw(alpha, 1.0).quadrature(m)
         a = rule / 2
-        mass = rule_weights * (1 - a) ** (beta - 1)
+        exponent = (beta - 1) * np.log1p(-a)
+        mass = rule_weights * np.exp(exponent - exponent.max())
         nodes.append(1 - a)
         weights.append(mass / mass.sum() * betainc(alpha, beta, 0.5))
     return np.concatenate(nodes), np.concatenate(weights) / np.sum(np.concatenate(weights))

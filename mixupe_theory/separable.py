@@ -16,6 +16,7 @@ from scipy.optimize import nnls
 from mixupe_theory import _validation as check
 
 KKT_TOLERANCE = 1e-9  # rounding of a least-squares solve, times condition numbers up to about 1e6
+_INSEPARABLE, _UNDECIDED = 1e-12, 1e-7  # distance of 0 to the unit signed inputs' convex hull: rounding, and its root
 SUPPORT_VECTORS = np.array([[0.5, 1.5], [1.5, 0.5], [-0.5, -1.5], [-1.5, -0.5]])
 
 
@@ -41,7 +42,7 @@ def signed_inputs(x, y) -> np.ndarray:
 
     Raises:
         TypeError: If x or y does not hold real numbers.
-        ValueError: If x is not (n, d) with n, d >= 1 and finite, or y is not (n,) in {0, 1}.
+        ValueError: If x is not (n, d) with n, d >= 1, finite and within 1e+-120, or y is not (n,) in {0, 1}.
 
     Example:
         >>> signed_inputs([[1, 2], [3, 4]], [1, 0])
@@ -51,6 +52,8 @@ def signed_inputs(x, y) -> np.ndarray:
     x, y = (check.real_array(name, value) for name, value in (("x", x), ("y", y)))
     if x.ndim != 2 or x.size == 0:
         raise ValueError(f"x must have shape (n, d) with n, d >= 1, got {x.shape}")
+    if np.abs(x).max() > 1e120 or 0 < np.abs(x).max() < 1e-120:
+        raise ValueError(f"x must have a largest entry between 1e-120 and 1e120, got {np.abs(x).max():.3g}; scale it")
     if y.shape != x.shape[:1]:
         raise ValueError(f"y must have shape ({len(x)},), one label for each row of x, got {y.shape}")
     wrong = ~np.isin(y, (0, 1))
@@ -84,24 +87,39 @@ def max_margin(x, y) -> np.ndarray:
         array([0.5, 0.5])
     """
     z = signed_inputs(x, y)
-    scale = np.linalg.norm(z, axis=1).max() or 1.0
-    unit = z / scale
-    combination, distance = nnls(np.vstack([unit.T, np.ones(len(z))]), np.eye(z.shape[1] + 1)[-1])
-    if distance < 1e-7:  # about the margin divided by the largest norm
-        weights = combination / combination.sum()
+    n, scale = len(z), np.abs(z).max() or 1.0
+    z = z / scale
+    length = np.linalg.norm(z, axis=1)
+    unit = z / np.where(length > 0, length, 1)[:, None]
+    combination, distance = _least_distance(unit, np.ones(n))  # of unit vectors first: are the data separable at all?
+    if distance < _INSEPARABLE:
+        weights = combination / np.where(length > 0, length, 1)
+        weights /= weights.sum()
         raise NotSeparable(weights, float(np.linalg.norm(weights @ z)))
-    active = unit[combination > 0]
-    w = np.linalg.lstsq(active, np.ones(len(active)), rcond=None)[0] / scale  # the same, without the solver's rounding
+    if distance < _UNDECIDED:
+        raise ArithmeticError(f"the data are separable by an angle of {distance:.1e} only, too little for float64")
+    combination, _ = _least_distance(unit, length.min() / length)
+    active = combination > 0
+    w = np.linalg.lstsq(unit[active], 1 / length[active], rcond=None)[0] / scale  # without the solver's rounding
     _, residual = kkt(x, y, w)
     if residual > KKT_TOLERANCE:
         raise ArithmeticError(f"the hard-margin vector misses its KKT conditions by {residual:.1e}")
     return w
 
 
+def _least_distance(rows: np.ndarray, least: np.ndarray) -> tuple[np.ndarray, float]:
+    """Multipliers of min ||w|| subject to rows @ w >= least, and the distance that is 0 if there is no such w."""
+    try:
+        return nnls(np.vstack([rows.T, least]), np.eye(rows.shape[1] + 1)[-1], maxiter=100 * len(rows))
+    except RuntimeError as error:
+        raise ArithmeticError(f"the hard-margin problem was not solved: {error}") from None
+
+
 def kkt(x, y, w) -> tuple[np.ndarray, float]:
     """Multipliers of the hard-margin problem at w, and by how much w misses the KKT conditions.
 
-    w is optimal if and only if min_i w^T z_i >= 1 and w = sum_i mu_i z_i with mu_i >= 0, mu_i = 0 off the margin.
+    w is optimal if and only if min_i w^T z_i >= 1 and w = sum_i mu_i z_i with mu_i >= 0 and mu_i (w^T z_i - 1) = 0.
+    Only points within 1e-6 of margin 1 get a multiplier.
 
     Args:
         x: Inputs, (n, d).
@@ -109,24 +127,25 @@ def kkt(x, y, w) -> tuple[np.ndarray, float]:
         w: The vector to certify, (d,).
 
     Returns:
-        ``(mu, residual)``: the multipliers (n,), and the larger one of the margins' violation and the relative
-        residual of stationarity.
+        ``(mu, residual)``: the multipliers (n,), and the largest of: how far a margin is below 1, how far one with a
+        multiplier is from 1, and the relative residual of stationarity.
 
     Example:
         >>> mu, residual = kkt(SUPPORT_VECTORS, [1, 1, 0, 0], [0.5, 0.5])
-        >>> float(mu.sum()), residual < 1e-15  # the multipliers sum to ||w||^2
+        >>> round(float(mu.sum()), 12), residual < 1e-15  # the multipliers sum to ||w||^2
         (0.5, True)
     """
-    z, w = signed_inputs(x, y), np.asarray(w, dtype=np.float64)
+    z = signed_inputs(x, y)
+    w = check.vector("w", w, z.shape[1])
     margins = z @ w
     support = np.flatnonzero(np.abs(margins - 1) <= 1e-6)
     mu = np.zeros(len(z))
     if len(support) == 0:
         return mu, float("inf")
     length = np.linalg.norm(z[support], axis=1)
-    scaled, missed = nnls((z[support] / length[:, None]).T, w)
-    mu[support] = scaled / length
-    return mu, float(max(1 - margins.min(), missed / np.linalg.norm(w)))
+    scaled, missed = nnls((z[support] / length[:, None]).T, w / np.linalg.norm(w), maxiter=100 * len(z))
+    mu[support] = scaled * np.linalg.norm(w) / length
+    return mu, float(max(1 - margins.min(), np.abs(margins[mu > 0] - 1).max(initial=0), missed))
 
 
 def soudry_data(generator: np.random.Generator, *, others: int = 12, margin: float = 0.2):

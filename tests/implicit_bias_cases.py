@@ -27,7 +27,7 @@ BAD_DATA = [  # id, x, y, error, words of its message
     ("x strings", [["a", "b"], ["c", "d"]], [1, 0], TypeError, "x must be an array of real numbers"),
     ("x complex", [[1j, 0.0], [0.0, 1.0]], [1, 0], TypeError, "x must be an array of real numbers.*complex"),
     ("x None", None, [1, 0], TypeError, "x must be an array of real numbers"),
-    ("x ragged", [[1.0, 0.0], [1.0]], [1, 0], ValueError, r"\bx\b"),  # BUG: numpy's message, which names nothing
+    ("x ragged", [[1.0, 0.0], [1.0]], [1, 0], ValueError, r"\bx\b"),
     ("y of two dimensions", np.eye(2), [[1], [0]], ValueError, r"y must have shape \(2,\).*got \(2, 1\)"),
     ("y too short", np.eye(2), [1], ValueError, r"y must have shape \(2,\).*got \(1,\)"),
     ("y signs", np.eye(2), [1, -1], ValueError, "y must hold only the labels 0 and 1, got -1 in row 1"),

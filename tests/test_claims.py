@@ -157,14 +157,14 @@ MUTANTS = {
     ),
     "every point a support vector": (
         "separable.py",
-        "active = unit[combination > 0]",
-        "active = unit",
+        "active = combination > 0",
+        "active = combination >= 0",
         "implicit_bias.hard-margin",
     ),
     "sign of the offset": (
         "asymptotics.py",
-        "* self.w_hat + self.offset",
-        "* self.w_hat - self.offset",
+        "self.w_hat) + self.offset",
+        "self.w_hat) - self.offset",
         "implicit_bias.erm-constants",
     ),
     "entropy added in the cost of mixing": (

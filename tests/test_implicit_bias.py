@@ -141,8 +141,7 @@ def test_columns_of_very_different_size(reading, spread):
 
 @pytest.mark.parametrize("spread", [1e5, 1e6])
 def test_existence_does_not_depend_on_the_columns_size(spread):
-    """Whether a minimizer exists is invariant under A. BUG: the linear programme's absolute tolerance of 1e-7 decides
-    wrongly from column ratios of 1e10 on, and its direction is not checked; or "Singular matrix" escapes."""
+    """Whether a minimizer exists is invariant under A, also where columns differ by 1e12."""
     for seed in range(4):
         x, y = cloud(seed, 8)
         for reading in MIXING:
@@ -234,8 +233,7 @@ def test_readings_without_a_minimizer(reading, x, y, readings, words):
 
 
 def test_a_minimizer_at_0_takes_no_longer(monkeypatch):
-    """Inputs and their mirror images. BUG: the step is compared with 1e-9 ||w||, which rounding never meets at w = 0:
-    Newton takes all of its 200 iterations with each rule, and the rule is refined to the last."""
+    """Inputs and their mirror images: a step relative to ||w|| would never be small enough."""
     calls, hessian = [], LinearLoss.hessian
     monkeypatch.setattr(LinearLoss, "hessian", lambda self, w: calls.append(w) or hessian(self, w))
     x = np.random.default_rng(0).normal(size=(4, 2))
@@ -273,15 +271,11 @@ def test_bad_settings(law, reading, error, words):
         mixup_minimizer(*PLUS_MINUS, law, reading)
 
 
-@pytest.mark.parametrize("scale", [1e-100, 1e100, 1e-200, 1e200])
-def test_inputs_at_the_limit_of_float64_give_the_minimizer_or_an_arithmetic_error(scale):
-    """BUG: at 1e-200 and 1e200 squares leave float64, and RuntimeWarnings escape."""
+@pytest.mark.parametrize("scale", [1e-200, 1e200])
+def test_inputs_whose_squares_leave_float64_are_refused(scale):
     x, y = separable(1, 6, 2)
-    try:
-        w = mixup_minimizer(scale * x, y, LAWS[0]).w
-    except ArithmeticError:
-        return
-    close(w * scale, mixup_minimizer(x, y, LAWS[0]).w, 1e-8)
+    with pytest.raises(ValueError, match="x must have a largest entry between"):
+        mixup_minimizer(scale * x, y, LAWS[0])
 
 
 def test_same_numbers_every_time_and_everything_exported_exists():
