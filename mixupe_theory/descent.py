@@ -7,97 +7,21 @@ with it: its curvature is at most sigma_max(X)^2/(4 n), times up to 1.21 for "sa
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cached_property
-
 import numpy as np
-from numba import njit
 from scipy.integrate import solve_ivp
 
 from mixupe_theory import _validation as check
+from mixupe_theory.kernels import fill_gradient, iterate, mix_and_step
 from mixupe_theory.mixing import BetaLaw, check_law
 from mixupe_theory.readings import FIRST_RULE, MAX_NODES, READINGS, LinearLoss, linear_loss
 from mixupe_theory.separable import max_margin, signed_inputs
+from mixupe_theory.trajectory import Diverged, Trajectory, log_spaced
 
 METHODS = ("gradient", "momentum", "normalized")
 LAMBDAS = ("per_step", "per_sample")
 MOMENTUM = 0.9  # Soudry et al. 2018, Figure 1
 RTOL = 1e-10
 DRAWN_AT_ONCE = 4096
-_compiled = njit(cache=True, nogil=True, error_model="numpy")
-
-
-class Diverged(ArithmeticError):
-    """The training loss rose above both its value at the start and that at w = 0.
-
-    Attributes:
-        step: The recorded step at which this was seen.
-    """
-
-    def __init__(self, step: int, loss: float, learning_rate: float, safe: float):
-        self.step = step
-        super().__init__(
-            f"training diverged: at step {step} the loss is {loss:.3g}, above what it was at the start and at w = 0; "
-            f"learning_rate = {learning_rate:g}, and without eta or momentum gradient descent is safe up to "
-            f"{safe:.3g} = 6 n/sigma_max(X)^2"
-        )
-
-
-@dataclass(frozen=True)
-class Trajectory:
-    """w(t) of one run at recorded steps, and what the deck plots of it.
-
-    Attributes:
-        z: Signed inputs, (n, d).
-        w_hat: The hard-margin vector, (d,).
-        step: Recorded steps t (times, for the flow), (T,).
-        w: w(t), (T, d).
-        loss: The training loss L(w(t)), (T,).
-        converged: The step at which the gradient's norm fell below the tolerance; None if it did not.
-    """
-
-    z: np.ndarray
-    w_hat: np.ndarray
-    step: np.ndarray
-    w: np.ndarray
-    loss: np.ndarray
-    converged: float | None = None
-
-    @cached_property
-    def norm(self) -> np.ndarray:
-        """||w(t)||, (T,)."""
-        return np.linalg.norm(self.w, axis=1)
-
-    @property
-    def normalized_norm(self) -> np.ndarray:
-        """||w(t)|| / ||w(t_last)||, the deck's "normalized w(t)", (T,)."""
-        return self.norm / self.norm[-1]
-
-    @property
-    def angle_gap(self) -> np.ndarray:
-        """The angle between w(t) and w_hat in radians, NaN at w = 0, (T,); Soudry et al. plot 1 - cos of it."""
-        return angle(self.w, self.w_hat)
-
-    @property
-    def margin_gap(self) -> np.ndarray:
-        """Largest margin less that of w(t), 1/||w_hat|| - min_i w^T z_i/||w||, NaN at w = 0, (T,)."""
-        with np.errstate(invalid="ignore"):
-            return 1 / np.linalg.norm(self.w_hat) - (self.w @ self.z.T).min(1) / self.norm
-
-
-def angle(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """The angle between vectors (..., d) in radians, to some 1e-16 also near 0 and pi (Kahan's formula)."""
-    with np.errstate(invalid="ignore"):
-        a, b = (v / np.linalg.norm(v, axis=-1, keepdims=True) for v in (first, second))
-    return 2 * np.arctan2(np.linalg.norm(a - b, axis=-1), np.linalg.norm(a + b, axis=-1))
-
-
-def log_spaced(steps: int, per_decade: int = 8) -> np.ndarray:
-    """0, 1, ... and about ``per_decade`` steps in each decade, up to ``steps``."""
-    steps = check.integer("steps", steps, least=1)
-    per_decade = check.integer("per_decade", per_decade, least=1)
-    count = int(np.ceil(np.log10(steps) * per_decade)) + 1
-    return np.unique(np.concatenate([[0], np.geomspace(1, steps, max(count, 2)).round()]).astype(np.int64))
 
 
 def descend(
@@ -164,7 +88,7 @@ def descend(
         w = np.empty((len(at), z.shape[1]))
         rule = (loss.z, loss.pairs, loss.signs, loss.nodes, loss.weights)
         momentum = MOMENTUM if method == "momentum" else 0.0
-        last = _iterate(*rule, w0, rate, momentum, method == "normalized", penalty, tolerance, at, w)
+        last = iterate(*rule, w0, rate, momentum, method == "normalized", penalty, tolerance, at, w)
         return w, (None if last < 0 else float(last))
 
     w, loss, converged = _with_accurate_rule(x, y, law, reading, run)
@@ -221,7 +145,7 @@ def descend_stochastic(
         lam = law.sample((count, n if lambdas == "per_sample" else 1), rng) * np.ones((1, n))
         partner = rng.permuted(np.tile(np.arange(n), (count, 1)), axis=1)
         path = np.empty((count, z.shape[1]))
-        w = _mix_and_step(z, s, partner, lam, w, rate, path)
+        w = mix_and_step(z, s, partner, lam, w, rate, path)
         recorded.append(path[at[(at >= first) & (at < first + count)] - first])
     recorded = np.concatenate(recorded)
     w, loss, _ = _with_accurate_rule(x, y, law, "full", lambda _: (recorded, None))
@@ -272,14 +196,14 @@ def gradient_flow(
         margins, pull, gradient = np.empty(len(z)), np.empty(len(z)), np.empty(len(w0))
 
         def field(s, w):
-            _fill_gradient(*rule, w, False, margins, pull, gradient)
+            fill_gradient(*rule, w, False, margins, pull, gradient)
             return -np.exp(s) * rate * gradient
 
         def jacobian(s, w):
             return -np.exp(s) * rate * loss.hessian(w)
 
         def at_rest(s, w):
-            _fill_gradient(*rule, w, False, margins, pull, gradient)
+            fill_gradient(*rule, w, False, margins, pull, gradient)
             return np.linalg.norm(gradient) - 1e-13 * size * np.abs(pull).sum()
 
         at_rest.terminal = True
@@ -359,105 +283,3 @@ def _rule_error(coarse: LinearLoss, fine: LinearLoss, w: np.ndarray) -> float:
     difference = np.linalg.norm(coarse.gradient(w) - fine.gradient(w), axis=1)
     terms = np.linalg.norm(fine.z, axis=1).max() * fine.pull(w)
     return float((difference / np.maximum(terms, np.finfo(float).tiny)).max())
-
-
-@_compiled
-def _softplus(u):
-    return max(u, 0.0) + np.log1p(np.exp(-abs(u)))
-
-
-@_compiled
-def _fill_gradient(z, pairs, signs, nodes, weights, w, with_loss, margins, pull, gradient):
-    """Put grad L(w) into ``gradient`` and -dL/dm_i into ``pull``; return L(w) if asked for, else 0."""
-    n, d = z.shape
-    loss = 0.0
-    for i in range(n):
-        margins[i] = 0.0
-        for k in range(d):
-            margins[i] += z[i, k] * w[k]
-        pull[i] = 0.0
-    for i in range(n):
-        for j in range(n):
-            if pairs[i, j] == 0.0:
-                continue
-            first, second = margins[i], signs[i, j] * margins[j]
-            if i == j:
-                pull[i] += pairs[i, i] / (1.0 + np.exp(first))
-                if with_loss:
-                    loss += pairs[i, i] * _softplus(-first)
-                continue
-            total, own = 0.0, 0.0
-            for k in range(len(nodes)):
-                mixed = second + nodes[k] * (first - second)
-                part = weights[k] / (1.0 + np.exp(mixed))
-                total += part
-                own += nodes[k] * part
-                if with_loss:
-                    loss += pairs[i, j] * weights[k] * _softplus(-mixed)
-            pull[i] += pairs[i, j] * own
-            pull[j] += pairs[i, j] * signs[i, j] * (total - own)
-    for k in range(d):
-        gradient[k] = 0.0
-        for i in range(n):
-            gradient[k] -= pull[i] * z[i, k]
-    return loss
-
-
-@_compiled
-def _iterate(z, pairs, signs, nodes, weights, start, rate, momentum, normalized, penalty, tolerance, at, out):
-    """Fill out[k] with w at step at[k]; return the step at which the gradient met the tolerance, or -1."""
-    n, d = z.shape
-    w, change, gradient = start.copy(), np.zeros(d), np.empty(d)
-    margins, pull = np.empty(n), np.empty(n)
-    record = 0
-    for step in range(at[-1] + 1):
-        while record < len(at) and at[record] == step:
-            out[record] = w
-            record += 1
-        scale = rate
-        loss = _fill_gradient(z, pairs, signs, nodes, weights, w, penalty > 0.0, margins, pull, gradient)
-        if penalty > 0.0:  # MixupE
-            added = 0.0
-            for i in range(n):
-                wrong = 1.0 / (1.0 + np.exp(margins[i]))
-                added += penalty / n * abs(margins[i]) * wrong
-                slope = np.sign(margins[i]) * wrong * (1.0 - margins[i] * (1.0 - wrong))
-                for k in range(d):
-                    gradient[k] += penalty / n * slope * z[i, k]
-            scale = rate * loss / (loss + added)
-        size = 0.0
-        for k in range(d):
-            size += gradient[k] ** 2
-        size = np.sqrt(size)
-        if size <= tolerance or not np.isfinite(size):
-            for rest in range(record, len(at)):
-                out[rest] = w
-            return step if size <= tolerance else -1
-        if normalized:
-            scale = scale / (np.sqrt(step + 1.0) * size)
-        for k in range(d):
-            change[k] = momentum * change[k] - scale * gradient[k]
-            w[k] += change[k]
-    return -1
-
-
-@_compiled
-def _mix_and_step(z, s, partner, lam, start, rate, path):
-    """One step for each row of ``partner`` and ``lam``; path[t] is w before step t, returned is w after the last."""
-    n, d = z.shape
-    w, gradient = start.copy(), np.empty(d)
-    for step in range(len(partner)):
-        path[step] = w
-        gradient[:] = 0.0
-        for i in range(n):
-            j, own = partner[step, i], lam[step, i]
-            logit = 0.0
-            for k in range(d):
-                logit += w[k] * (own * s[i] * z[i, k] + (1.0 - own) * s[j] * z[j, k])
-            label = (own * (s[i] + 1.0) + (1.0 - own) * (s[j] + 1.0)) / 2.0
-            error = 1.0 / (1.0 + np.exp(-logit)) - label
-            for k in range(d):
-                gradient[k] += error / n * (own * s[i] * z[i, k] + (1.0 - own) * s[j] * z[j, k])
-        for k in range(d):
-            w[k] -= rate * gradient[k]
-    return w

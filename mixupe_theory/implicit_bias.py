@@ -17,15 +17,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from mixupe_theory import _validation as check
-from mixupe_theory.descent import (
-    Diverged,
-    Trajectory,
-    angle,
-    descend,
-    descend_stochastic,
-    gradient_flow,
-    log_spaced,
-)
+from mixupe_theory.descent import descend, descend_stochastic, gradient_flow
 from mixupe_theory.mixing import BetaLaw, check_law
 from mixupe_theory.readings import (
     FIRST_RULE,
@@ -45,6 +37,7 @@ from mixupe_theory.separable import (
     signed_inputs,
     soudry_data,
 )
+from mixupe_theory.trajectory import Diverged, Trajectory, angle, log_spaced
 
 __all__ = [
     "SUPPORT_VECTORS",

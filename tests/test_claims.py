@@ -144,13 +144,13 @@ MUTANTS = {
         "implicit_bias.linear-convergence",
     ),
     "sign of the partner in the compiled gradient": (
-        "descent.py",
+        "kernels.py",
         "pull[j] += pairs[i, j] * signs[i, j] * (total - own)",
         "pull[j] += pairs[i, j] * (total - own)",
         "implicit_bias.linear-convergence",
     ),
     "sign of m in the slope of |q_hat|": (
-        "descent.py",
+        "kernels.py",
         "wrong * (1.0 - margins[i] * (1.0 - wrong))",
         "wrong * (1.0 + margins[i] * (1.0 - wrong))",
         "implicit_bias.mixupe",

@@ -31,14 +31,12 @@ from mixupe_theory.descent import (
     DRAWN_AT_ONCE,
     LAMBDAS,
     METHODS,
-    Diverged,
-    angle,
     descend,
     descend_stochastic,
     gradient_flow,
-    log_spaced,
 )
 from mixupe_theory.separable import NotSeparable
+from mixupe_theory.trajectory import Diverged, angle, log_spaced
 
 STEPS, ALL = 200, ("erm", *MIXING)
 WAYS = {

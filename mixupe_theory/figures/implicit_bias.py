@@ -87,6 +87,7 @@ def _draw_soudry(data):
     axes[5].loglog(data["t"], data["missed"], "-", label=r"$|w(t)-\hat w\log t-\tilde w|$")
     axes[5].loglog(data["t"], data["missed"][-1] * (data["t"] / data["t"][-1]) ** -0.2, "k:", label="$t^{-1/5}$")
     axes[5].set(title="(f) ERM's distance to its limit", xlabel="$t$")
+    axes[5].set_ylim(bottom=1e-4)
     axes[5].legend(loc="lower left")
     return figure
 

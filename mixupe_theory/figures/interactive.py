@@ -57,7 +57,7 @@ def series_panel(order: int, alpha: float) -> Image:
 def bias_panel(alpha: float, log_t: float) -> Image:
     """Soudry's data: the separators of ERM and of mixup at t = 10^log_t, and their norms up to there and beyond."""
     x, y = soudry_data(np.random.default_rng(1))
-    runs = {"ERM": gradient_flow(x, y), f"mixup, α={alpha:g}": gradient_flow(x, y, BetaLaw(alpha), "full")}
+    runs = {"ERM": gradient_flow(x, y), f"mixup, α={alpha:.2g}": gradient_flow(x, y, BetaLaw(alpha), "full")}
     with style():
         figure, axes = new_figure("page", 2.6, ncols=2)
         for label, marker in ((1, "o"), (0, "x")):

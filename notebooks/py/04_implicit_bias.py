@@ -12,7 +12,6 @@
 #     name: python3
 # ---
 
-
 # %% [markdown]
 # # Implicit bias: does mixup maximize the margin?
 #
@@ -46,18 +45,10 @@ import numpy as np
 from IPython.display import Markdown
 
 from mixupe_theory import BetaLaw, report
+from mixupe_theory import implicit_bias as bias
 from mixupe_theory.asymptotics import separable_limit
 from mixupe_theory.claims import recompute, select
 from mixupe_theory.figures import regenerate
-from mixupe_theory.implicit_bias import (
-    NoFiniteMinimizer,
-    angle,
-    descend,
-    gradient_flow,
-    max_margin,
-    mixup_minimizer,
-    soudry_data,
-)
 
 # %% [markdown]
 # ## Parameters
@@ -69,7 +60,7 @@ from mixupe_theory.implicit_bias import (
 
 # %%
 report.one_thread()  # problems this small leave a second thread waiting
-x, y = soudry_data(np.random.default_rng(0))
+x, y = bias.soudry_data(np.random.default_rng(0))
 law = BetaLaw(1.0)
 
 # %% [markdown]
@@ -82,8 +73,8 @@ law = BetaLaw(1.0)
 # *is* parallel, by symmetry, and the gaps fall like a power of $t$.
 
 # %%
-run = descend(x, y, steps=10**6)
-flow = gradient_flow(x, y)
+run = bias.descend(x, y, steps=10**6)
+flow = bias.gradient_flow(x, y)
 limit = separable_limit(x, y)
 
 # %% [markdown]
@@ -93,7 +84,7 @@ limit = separable_limit(x, y)
 at_million = np.argmin(np.abs(flow.step - 1e6))
 assert np.linalg.norm(run.w[-1] - flow.w[at_million]) < 1e-3 * run.norm[-1]
 assert np.linalg.norm(flow.w[-1] - limit(flow.step[-1:])[0]) < 10 * flow.step[-1] ** -limit.exponent
-assert angle(-limit.offset, limit.w_hat) < 1e-9
+assert bias.angle(-limit.offset, limit.w_hat) < 1e-9
 
 # %%
 regenerate("implicit_bias_soudry")
@@ -114,8 +105,8 @@ regenerate("implicit_bias_soudry")
 # contracts by $1-r\lambda_{min}(H)$ a step in the end. No bias of the optimizer is left: where it ends, the loss decides.
 
 # %%
-found = mixup_minimizer(x, y, law)
-mixup_run = descend(x, y, law, "full", steps=100_000)
+found = bias.mixup_minimizer(x, y, law)
+mixup_run = bias.descend(x, y, law, "full", steps=100_000)
 
 # %% [markdown]
 # **Check.** Certificates; gradient descent ends there; ERM has left it far behind.
@@ -129,7 +120,7 @@ assert flow.norm[-1] > 10 * mixup_run.norm[-1]
 
 # %% tags=["nbval-ignore-output"]
 print(f"w* = {found.w.round(4)}   loss {found.loss:.4f}   |gradient| {found.gradient_norm:.1e}")
-print(f"angle to the hard margin {np.degrees(angle(found.w, max_margin(x, y))):.2f} degrees")
+print(f"angle to the hard margin {np.degrees(bias.angle(found.w, bias.max_margin(x, y))):.2f} degrees")
 print(f"factor per step {1 - len(x) / np.linalg.norm(x, 2) ** 2 * found.least_eigenvalue:.4f}")
 
 # %% [markdown]
@@ -157,9 +148,9 @@ regenerate("implicit_bias_gaps")
 # %%
 for reading in ("full", "hard_label", "same_class", "label_absorbed"):
     try:
-        mixup_minimizer(x, y, law, reading)
+        bias.mixup_minimizer(x, y, law, reading)
         print(f"{reading}: finite")
-    except NoFiniteMinimizer:
+    except bias.NoFiniteMinimizer:
         print(f"{reading}: the norm explodes")
 
 # %% [markdown]
