@@ -12,7 +12,7 @@ from scipy.special import expit, xlogy
 from mixupe_theory import _validation as check
 from mixupe_theory.descent import LAMBDAS
 from mixupe_theory.mixing import BetaLaw, check_law
-from mixupe_theory.separable import max_margin, signed_inputs
+from mixupe_theory.separable import default_learning_rate, max_margin, signed_inputs
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def separable_limit(x, y, learning_rate: float | None = None) -> SeparableLimit:
     """
     z, w_hat = signed_inputs(x, y), max_margin(x, y)
     n, d = z.shape
-    rate = n / np.linalg.norm(z, 2) ** 2 if learning_rate is None else check.positive("learning_rate", learning_rate)
+    rate = default_learning_rate(z) if learning_rate is None else check.positive("learning_rate", learning_rate)
     support = np.abs(z @ w_hat - 1) < 1e-6
     if np.linalg.matrix_rank(z[support]) < d:
         raise ValueError(f"x: its {int(support.sum())} support vectors must span all {d} dimensions")
@@ -81,9 +81,9 @@ def separable_limit(x, y, learning_rate: float | None = None) -> SeparableLimit:
 
 
 def small_alpha_cost(x, y, w) -> float:
-    """What mixing costs far out, per unit of alpha: lim_{r -> oo} lim_{alpha -> 0} (L_mix - L_std)(r w)/(alpha r).
+    """What mixing costs far out, per unit of alpha: lim_{s -> oo} lim_{alpha -> 0} (L_mix - L_std)(s w)/(alpha s).
 
-    As alpha = beta -> 0 the law D_lambda puts alpha da/a on a = 1 - lambda in (0, 1), and at a large r w the loss along
+    As alpha = beta -> 0 the law D_lambda puts alpha da/a on a = 1 - lambda in (0, 1), and at a large s w the loss along
     a pair is the positive part of minus its margin. Pairs of one class cost nothing; with M = m_i + m_j and H the
     entropy (in nats), the two orders of an opposite pair cost together
 
@@ -91,7 +91,7 @@ def small_alpha_cost(x, y, w) -> float:
 
     so C(w) = 1/n^2 sum over opposite pairs of that, convex and homogeneous of degree 1. Mixup's minimizer therefore has
     norm of order log(1/alpha), and its direction tends to that of argmin C(w) subject to w^T z_i >= 1: the hard-margin
-    problem with C in place of ||w||.
+    problem with C in place of ||w||. (Derived to leading order: the limits are exchanged.)
 
     Args:
         x: Inputs, (n, d).

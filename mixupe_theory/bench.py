@@ -93,9 +93,10 @@ def implicit_bias_table(draws: int = 30, threads: int = 2) -> str:
         "exact mixup": [(x, y, BetaLaw(alpha), "full", 10**6, 1e-10) for x, y in data for alpha in ALPHAS],
     }
 
-    def run(case) -> int:
+    def run(case) -> tuple[int, bool]:
         x, y, law, reading, steps, tolerance = case
-        return int(descend(x, y, law, reading, steps=steps, tolerance=tolerance).converged or steps)
+        at = descend(x, y, law, reading, steps=steps, tolerance=tolerance).converged_at
+        return (steps, False) if at is None else (int(at), True)
 
     rows = []
     for name, cases in kinds.items():
@@ -108,8 +109,10 @@ def implicit_bias_table(draws: int = 30, threads: int = 2) -> str:
         plain = (time.perf_counter() - start) / 300
         start = time.perf_counter()
         with ThreadPoolExecutor(threads) as pool:
-            steps = sum(tqdm(pool.map(run, cases), name, len(cases), unit="run"))
+            done = list(tqdm(pool.map(run, cases), name, len(cases), unit="run"))
         seconds = time.perf_counter() - start
-        rows.append((name, len(cases), f"{steps:.2e}", f"{seconds:.1f}", f"{plain * steps / threads / seconds:.0f}"))
-    headers = ("", "runs", "steps", "seconds", "ratio of a plain loop to it")
+        steps, converged = (sum(column) for column in zip(*done, strict=True))
+        ratio = plain * steps / threads / seconds
+        rows.append((name, len(cases), converged, f"{steps:.2e}", f"{seconds:.1f}", f"{ratio:.0f}"))
+    headers = ("", "runs", "converged", "steps", "seconds", "ratio of a plain loop to it")
     return f"{tabulate(rows, headers, disable_numparse=True)}\n{threads} threads"

@@ -14,7 +14,7 @@ from mixupe_theory import _validation as check
 from mixupe_theory.kernels import fill_gradient, iterate, mix_and_step
 from mixupe_theory.mixing import BetaLaw, check_law
 from mixupe_theory.readings import FIRST_RULE, MAX_NODES, READINGS, LinearLoss, linear_loss
-from mixupe_theory.separable import max_margin, signed_inputs
+from mixupe_theory.separable import default_learning_rate, max_margin, signed_inputs
 from mixupe_theory.trajectory import Diverged, Trajectory, log_spaced
 
 METHODS = ("gradient", "momentum", "normalized")
@@ -46,7 +46,7 @@ def descend(
     to 1e-10 of the terms summed, at 16 recorded steps and where ||w|| is largest.
 
     Args:
-        x: Inputs, (n, d), linearly separable.
+        x: Inputs, (n, d), linearly separable under every reading: the gaps are to the hard margin.
         y: Labels in {0, 1}, (n,).
         law: The law of lambda; None for "erm".
         reading: One of ``readings.READINGS``.
@@ -61,7 +61,7 @@ def descend(
         The trajectory.
 
     Raises:
-        Diverged: (an ArithmeticError) if the loss rises above that of w = 0, or is not finite.
+        Diverged: (an ArithmeticError) if at a recorded step the loss is above both its first value and that of w = 0.
         NotSeparable: (a ValueError) with a certificate.
         TypeError: If an argument has the wrong type.
         ValueError: If a value is not allowed.
@@ -126,7 +126,7 @@ def descend_stochastic(
         The trajectory.
 
     Raises:
-        Diverged: (an ArithmeticError) if the exact loss rises above that of w = 0, or is not finite.
+        Diverged: (an ArithmeticError) as in :func:`descend`, by the exact loss.
         NotSeparable: (a ValueError) with a certificate.
         TypeError: If an argument has the wrong type.
         ValueError: If a value is not allowed.
@@ -233,7 +233,7 @@ def gradient_flow(
 
 def _learning_rate(z: np.ndarray, learning_rate: float | None) -> tuple[float, float]:
     """The learning rate, and the bound below which gradient descent is stable."""
-    unit = len(z) / np.linalg.norm(z, 2) ** 2
+    unit = default_learning_rate(z)
     return (unit if learning_rate is None else check.positive("learning_rate", learning_rate)), 6 * unit
 
 

@@ -31,6 +31,7 @@ from mixupe_theory.readings import (
 from mixupe_theory.separable import (
     SUPPORT_VECTORS,
     NotSeparable,
+    default_learning_rate,
     kkt,
     max_margin,
     separable_data,
@@ -48,6 +49,7 @@ __all__ = [
     "NotSeparable",
     "Trajectory",
     "angle",
+    "default_learning_rate",
     "descend",
     "descend_stochastic",
     "gradient_flow",

@@ -62,6 +62,16 @@ def signed_inputs(x, y) -> np.ndarray:
     return (2 * y - 1)[:, None] * x
 
 
+def default_learning_rate(x) -> float:
+    """n/sigma_max(X)^2 for the mean loss, that is Soudry et al.'s 1/sigma_max(X)^2 for the summed one.
+
+    Example:
+        >>> default_learning_rate(SUPPORT_VECTORS)
+        0.5
+    """
+    return float(len(x) / np.linalg.norm(np.asarray(x), 2) ** 2)
+
+
 def max_margin(x, y) -> np.ndarray:
     """The hard-margin vector w_hat, scaled to min_i w^T z_i = 1; its margin is 1/||w_hat||.
 

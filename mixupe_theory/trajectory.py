@@ -36,7 +36,7 @@ class Trajectory:
         step: Recorded steps t (times, for the flow), (T,).
         w: w(t), (T, d).
         loss: The training loss L(w(t)), (T,).
-        converged: The step at which the gradient's norm fell below the tolerance; None if it did not.
+        converged_at: The step at which the gradient's norm fell below the tolerance; None if it did not.
     """
 
     z: np.ndarray
@@ -44,7 +44,7 @@ class Trajectory:
     step: np.ndarray
     w: np.ndarray
     loss: np.ndarray
-    converged: float | None = None
+    converged_at: float | None = None
 
     @cached_property
     def norm(self) -> np.ndarray:

@@ -150,9 +150,9 @@ def test_tolerance_stops_where_the_gradient_first_meets_it():
     path = looped(reference.gradient, x, 2000)
     small = np.linalg.norm([reference.gradient(w) for w in path], axis=1) <= 1e-5
     run = descend(x, y, LAWS[0], "full", steps=2000, tolerance=1e-5)
-    assert run.converged == np.argmax(small) > 10
+    assert run.converged_at == np.argmax(small) > 10
     close(run.w, path[np.minimum(run.step, np.argmax(small))], 1e-7)
-    assert descend(x, y, LAWS[0], "full", steps=10, tolerance=1e-5).converged is None
+    assert descend(x, y, LAWS[0], "full", steps=10, tolerance=1e-5).converged_at is None
 
 
 # --- stochastic mixup

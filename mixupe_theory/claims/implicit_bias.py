@@ -4,59 +4,62 @@ from __future__ import annotations
 
 import numpy as np
 
-from mixupe_theory.claims import implicit_bias_erm, implicit_bias_mixup, implicit_bias_readings
+from mixupe_theory.claims import (
+    implicit_bias_counterexamples,
+    implicit_bias_erm,
+    implicit_bias_limits,
+    implicit_bias_mixup,
+    implicit_bias_readings,
+    implicit_bias_training,
+)
 from mixupe_theory.claims.implicit_bias_measurements import DRAWS, flow, minimizer, soudry
 from mixupe_theory.claims.ledger import Claim, Evidence
 from mixupe_theory.claims.references import mean_above_zero
 
 CASES = [(1.0, seed) for seed in range(DRAWS)] + [(0.1, seed) for seed in range(0, DRAWS, 3)]  # alpha, draw
-CORRECTED = {claim.id: claim for claim in implicit_bias_mixup.CLAIMS}
 
 
 def _norms(reading: str = "full") -> Evidence:
-    """Growth of ||w(t)|| from t = 10^12 to 10^15 on Soudry's data, and the end against the certified minimizer."""
-    erm, mixup, ends, losses = [], [], [], []
+    """ERM's norm from t = 10^12 to 10^15 on Soudry's data; the end of mixup's flow against the minimizer."""
+    growth, ends, losses = [], [], []
     for seed in range(DRAWS):
         run = flow(soudry, seed)
-        grown = run.norm[-1] - run.norm[np.searchsorted(run.step, 0.999e12)]
-        erm.append(grown / (np.linalg.norm(run.w_hat) * np.log(1e3)))
+        first = np.searchsorted(run.step, 0.999e12)
+        time = np.log(run.step[-1] / run.step[first])
+        growth.append((run.norm[-1] - run.norm[first]) / (np.linalg.norm(run.w_hat) * time))
     for alpha, seed in CASES:
         run, found = flow(soudry, seed, reading, alpha), minimizer(soudry, seed, alpha)
-        grown = run.norm[-1] - run.norm[np.searchsorted(run.step, 0.999e12)]
-        mixup.append(grown / (np.linalg.norm(run.w_hat) * np.log(1e3)))
         ends.append(np.linalg.norm(run.w[-1] - found.w) / np.linalg.norm(found.w))
         losses.append(found.loss)
     return Evidence(
-        bool(min(erm) > 1 - 2 / np.log(1e12) and max(np.abs(mixup)) < 1e-9 and max(ends) < 1e-6),
+        bool(min(growth) > 1 - 2 / np.log(1e12) and max(ends) < 1e-6),
         {
-            "ERM: growth of the norm / (||w_hat|| log t), least": float(min(erm)),
-            "mixup: largest": float(max(np.abs(mixup))),
+            "ERM: growth of the norm / (||w_hat|| log t), least": float(min(growth)),
             "mixup: distance of w(10^15) to the minimizer / its norm": float(max(ends)),
             "mixup: least loss over draws": float(min(losses)),
         },
         "ERM's norm is ||w_hat|| log t up to O(1/log t); the flow's integrator is accurate to 1e-10, its rule for "
-        "lambda to "
-        "1e-10 of the terms over a least eigenvalue of 1e-3",
+        "lambda to 1e-10 of the terms, over a least eigenvalue of 1e-3",
     )
 
 
 def _margins(reading: str = "full") -> Evidence:
-    """Margin gaps at t = 10^15: mixup's stays, ERM's falls; the logarithm of their ratio, draw by draw."""
-    ratios, exponents = [], []
+    """Mixup's margin gap is the certified minimizer's and stays; ERM's at t = 10^15, draw by draw."""
+    ratios, off = [], []
     for seed in range(DRAWS):
-        erm, mixup = flow(soudry, seed), flow(soudry, seed, reading, 1.0)
-        first = np.searchsorted(mixup.step, 0.999e12)
-        time = np.log(np.log(mixup.step[-1]) / np.log(mixup.step[first]))
-        exponents.append(np.log(mixup.margin_gap[-1] / mixup.margin_gap[first]) / time)
-        ratios.append(np.log10(mixup.margin_gap[-1] / erm.margin_gap[-1]))
+        erm, mixup, w = flow(soudry, seed), flow(soudry, seed, reading, 1.0), minimizer(soudry, seed, 1.0).w
+        gap = 1 / np.linalg.norm(erm.w_hat) - (erm.z @ w).min() / np.linalg.norm(w)
+        off.append(abs(mixup.margin_gap[-1] / gap - 1))
+        ratios.append(np.log10(gap / erm.margin_gap[-1]))
     evidence = mean_above_zero(np.array(ratios), "log10 of mixup's margin gap / ERM's at 10^15")
     return Evidence(
-        evidence.passed and max(np.abs(exponents)) < 1e-3,
-        evidence.measured | {"mixup: largest exponent of the gap in log t": float(max(np.abs(exponents)))},
-        f"{evidence.tolerance}; a gap that stays has exponent 0 up to the integrator's error, one like 1/log t has -1",
+        bool(evidence.passed and max(off) < 1e-5),
+        evidence.measured | {"mixup: flow's gap against the minimizer's": float(max(off))},
+        f"{evidence.tolerance}; the flow's end is the minimizer to 1e-7, the gap a hundredth of a margin",
     )
 
 
+CORRECTED = {claim.id: claim for claim in implicit_bias_mixup.CLAIMS}
 CLAIMS = (
     Claim(
         id="implicit_bias.same",
@@ -78,12 +81,15 @@ CLAIMS = (
         slide="Same implicit bias on Linear Model",
         statement="Both maximize the margin, at similar convergence rates",
         verdict="fails as printed",
-        finding="ERM's margin gap goes to 0; mixup's stops at a positive value, and gets there exponentially fast.",
+        finding="ERM's margin gap goes to 0; mixup's stops at a positive value (linear convergence: two rows on).",
         check=_margins,
         control=lambda: _margins("same_class"),
         corrected=CORRECTED["implicit_bias.direction"],
     ),
     *implicit_bias_mixup.CLAIMS,
+    *implicit_bias_counterexamples.CLAIMS,
     *implicit_bias_readings.CLAIMS,
+    *implicit_bias_limits.CLAIMS,
+    *implicit_bias_training.CLAIMS,
     *implicit_bias_erm.CLAIMS,
 )

@@ -7,11 +7,12 @@ from functools import cache
 import numpy as np
 
 from mixupe_theory.asymptotics import separable_limit
-from mixupe_theory.claims.implicit_bias_measurements import DRAWS, END, flow, soudry, uneven
+from mixupe_theory.claims.implicit_bias_measurements import DRAWS, END, flow, soudry, spread, uneven
 from mixupe_theory.claims.ledger import Claim, Evidence, any_of
 from mixupe_theory.implicit_bias import (
     NotSeparable,
     angle,
+    default_learning_rate,
     descend,
     gradient_flow,
     kkt,
@@ -63,7 +64,7 @@ def _constants(error: str | None = None) -> Evidence:
     worst_slope, worst_end, worst_loss = 0.0, 0.0, 0.0
     for seed in range(DRAWS):
         x, y = uneven(seed)
-        rate = len(x) / np.linalg.norm(x, 2) ** 2
+        rate = default_learning_rate(x)
         limit, run = separable_limit(x, y, 2 * rate if error == "twice the rate" else None), flow(uneven, seed)
         predicted = limit(run.step[1:])
         if error == "no offset":
@@ -72,38 +73,35 @@ def _constants(error: str | None = None) -> Evidence:
         window = (run.step[1:] >= 1e9) & (run.step[1:] <= LATE)
         slope = np.polyfit(np.log(run.step[1:][window]), np.log(missed[window]), 1)[0]
         worst_slope = max(worst_slope, abs(slope + limit.exponent))
-        worst_end = max(worst_end, missed[-1] / np.linalg.norm(limit.offset))
+        worst_end = max(worst_end, missed[-1] * END**limit.exponent / np.linalg.norm(limit.offset))
         worst_loss = max(worst_loss, abs(run.loss[-1] * END / limit.loss - 1))
     return Evidence(
-        worst_slope < 0.05 and worst_end < 1e-6 and worst_loss < 1e-6,
+        worst_slope < 0.05 and worst_end < 100 and worst_loss < 1e-6,
         {
             "largest error of the exponent": float(worst_slope),
-            "|w - w_hat log t - offset| / |offset| at 10^15": float(worst_end),
+            "t^e |w - w_hat log t - offset| / |offset| at 10^15": float(worst_end),
             "largest relative error of t L(w)": float(worst_loss),
         },
-        "t^-e with e = 1/2 is 3e-8 at 10^15, times a constant; over three decades the next order, t^-1, changes a "
-        "slope "
-        "by less than 0.05",
+        "the next order is t^-2e or t^-1, which changes the slope over the window by less than 0.05; at the end a "
+        "hundred times t^-e, and for the loss t^-1 against e > 0.3 of the offset: 1e-6 is a thousand times that",
     )
 
 
 def _soudry_gaps(data=soudry) -> Evidence:
-    """On Soudry's data the angle gap falls faster than any power of log t: like t^-e, 0 < e <= 1/4."""
-    parallel, slopes = 0.0, []
+    """On Soudry's data both gaps fall faster than any power of log t: times log t they still fall like a power of t."""
+    across, slopes = 0.0, []
     for seed in range(DRAWS):
         limit, run = separable_limit(*data(seed)), flow(data, seed)
-        across = limit.offset - limit.w_hat * (limit.offset @ limit.w_hat) / (limit.w_hat @ limit.w_hat)
-        parallel = max(parallel, np.linalg.norm(across) / np.linalg.norm(limit.offset))
+        offset = limit.offset - limit.w_hat * (limit.offset @ limit.w_hat) / (limit.w_hat @ limit.w_hat)
+        across = max(across, np.linalg.norm(offset) / np.linalg.norm(limit.offset))
         late = run.step >= LATE
-        slopes.append(np.polyfit(np.log(run.step[late]), np.log(run.angle_gap[late] * np.log(run.step[late])), 1)[0])
+        log_t = np.log(run.step[late])
+        slopes += [np.polyfit(log_t, np.log(gap[late] * log_t), 1)[0] for gap in (run.angle_gap, run.margin_gap)]
     return Evidence(
-        parallel < 1e-9 and max(slopes) < -0.1,
-        {
-            "offset across w_hat": float(parallel),
-            "exponent of angle * log t, least and largest": f"{min(slopes):.2f} to {max(slopes):.2f}",
-        },
-        "the offset is parallel to w_hat to the accuracy of its equation; -0.1: half of the least margin excess, 0.2, "
-        "against 0 for a gap of order 1/log t",
+        across < 1e-9 and max(slopes) < -0.1,
+        {"offset across w_hat": float(across), "exponents of gap * log t in t": spread(np.array(slopes))},
+        "the offset is parallel to w_hat to the accuracy of its equation; -0.1: half of the least excess of a margin, "
+        "0.2, against 0 for a gap of order 1/log t",
     )
 
 
@@ -122,13 +120,14 @@ def _flow_is_descent(unit: float = 1.0) -> Evidence:
     for seed in range(5):
         t, by_descent, by_flow, w_hat = _both(seed)
         difference = np.linalg.norm(by_descent - by_flow - np.log(unit) * w_hat, axis=1)
-        excess = max(excess, (difference * t**0.5).max() / (difference[0] * t[0] ** 0.5))
+        decayed = difference * t ** separable_limit(*uneven(seed)).exponent
+        excess = max(excess, (decayed[1:] / decayed[0]).max())
         largest = max(largest, difference[-1] / np.linalg.norm(by_descent[-1]))
     return Evidence(
         excess <= 1.5 and largest < 1e-4,
-        {"difference against t^(-1/2) from 10^3 on": float(excess), "relative difference at 10^6": float(largest)},
-        "deviations from the common limit decay like t^(-1/2) here (the row above), so sqrt(t) times the difference "
-        "must not grow; 1.5 allows for its transient",
+        {"difference against t^-e from 10^3 on": float(excess), "relative difference at 10^6": float(largest)},
+        "deviations from the common limit decay at least like t^-e, e predicted (the row above), so t^e times the "
+        "difference must not grow; 1.5 allows for its transient",
     )
 
 
@@ -152,13 +151,13 @@ def _hard_margin(others: bool = False) -> Evidence:
             extended = np.vstack([z, -z.mean(0)])
             worst_certificate = max(worst_certificate, np.linalg.norm(u @ extended), -u.min(), abs(u.sum() - 1))
     return Evidence(
-        worst_kkt < 1e-9 and worst_angle < 1e-6 and worst_certificate < 1e-9,
+        worst_kkt < 1e-9 and worst_angle < 1e-5 and worst_certificate < 1e-9,
         {
             "KKT residual": worst_kkt,
             "angle to w(10^15) less its offset": worst_angle,
             "Gordan certificate of data made inseparable": float(worst_certificate),
         },
-        "rounding of least squares; t^(-1/2) at 10^15 for the angle",
+        "rounding of least squares; for the angle t^-e with e > 0.3 at 10^15, 3e-5, over a norm of 30: 1e-6, times ten",
     )
 
 
@@ -183,8 +182,9 @@ CLAIMS = (
         statement=r"Soudry et al.: the loss falls like $1/t$, $\lVert w\rVert$ grows like $\log t$, angle and "
         r"margin gap fall "
         r"like $1/\log t$",
-        verdict="holds if the support vectors' offset is not parallel to $\\hat w$",
-        finding="Exponents fitted between $10^{12}$ and $10^{15}$ on 30 draws of data with two unlike support vectors.",
+        verdict=r"holds if, for the gaps, the support vectors' offset is not parallel to $\hat w$",
+        finding="Exponents fitted between $10^{12}$ and $10^{15}$, $\\log t$ counted from its predicted origin, on 30 "
+        "draws of data with two unlike support vectors.",
         check=_rates,
         control=lambda: any_of({e: _rates(e) for e in ("1 - cos for the angle", "mixup")}),
     ),
@@ -194,9 +194,10 @@ CLAIMS = (
         slide="Toy example: Linear Logistic Binary Classification",
         statement="Addition: on the data of their Figure 1 both gaps fall like a power of $t$, not like $1/\\log t$",
         verdict="holds",
-        finding="The four support vectors have equal multipliers, so the offset is parallel to $\\hat w$: the gaps "
-        "shrink like "
-        "$t^{-e}/\\log t$ with $e\\le1/4$. The upper bounds of the theorem hold; the figure shows no $1/\\log t$.",
+        finding=r"The four support vectors have equal multipliers, so the offset is parallel to $\\hat w$ and the "
+        r"gaps shrink "
+        r"like a power of $t$: $t^{-1/4}$, or the least excess of a margin over the hard one if that is less, up to "
+        r"cancellation. Our draws have an excess of 0.2 or more; theirs are not published.",
         check=_soudry_gaps,
         control=lambda: _soudry_gaps(uneven),
     ),
@@ -207,7 +208,8 @@ CLAIMS = (
         statement=r"Addition: $w(t)=\hat w\log t+\tilde w+O(t^{-e})$ and $t\,L(w(t))\to\lVert\hat w\rVert^2/r$, with "
         r"$\tilde w$ and $e$ computed from the support vectors",
         verdict="holds if the support vectors span the space",
-        finding="To seven digits at $t=10^{15}$, and with the predicted exponent $e=1/2$.",
+        finding="On 30 draws, with the predicted exponents $e$, from 0.3 to 0.55; the loss to six digits at "
+        "$t=10^{15}$.",
         check=_constants,
         control=lambda: any_of({e: _constants(e) for e in ("twice the rate", "no offset")}),
     ),
@@ -217,7 +219,8 @@ CLAIMS = (
         slide="Toy example: Linear Logistic Binary Classification",
         statement="Addition: the gradient flow continues gradient descent",
         verdict="holds",
-        finding="The two differ by less than $10^{-4}$ at $t=10^6$, and by ever less, like $t^{-1/2}$.",
+        finding="They differ by less than $10^{-4}$ of the norm at $t=10^6$, and by ever less, like the predicted "
+        "$t^{-e}$ or faster.",
         check=_flow_is_descent,
         control=lambda: _flow_is_descent(unit=1.01),
     ),

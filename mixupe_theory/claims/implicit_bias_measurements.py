@@ -6,13 +6,14 @@ from collections.abc import Callable
 from functools import cache
 
 import numpy as np
-from scipy.optimize import minimize
+from scipy.optimize import brentq, minimize
 
 from mixupe_theory.asymptotics import small_alpha_cost
 from mixupe_theory.implicit_bias import (
     Minimizer,
     Trajectory,
     angle,
+    default_learning_rate,
     gradient_flow,
     max_margin,
     mixup_minimizer,
@@ -44,13 +45,15 @@ def general(seed: int, d: int) -> tuple[np.ndarray, np.ndarray]:
 
 @cache
 def uneven(seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Two support vectors with unequal multipliers, (1, 1) and (1, -1/2), and 12 points of margin 2 or more.
+    """Two unlike support vectors (1, a), (1, -b), turned by a random angle, and 12 points of margin 2 or more.
 
-    So w_hat = (1, 0), its multipliers are 1/3 and 2/3, the offset is not parallel to w_hat, and what the asymptotics
-    leave out falls like t^(-1/2).
+    Before turning w_hat = (1, 0), with multipliers b/(a+b) and a/(a+b); the offset's part across it is
+    log(a/b)/(a+b), and what the asymptotics leave out falls like t^(-ab).
     """
     rng = np.random.default_rng(seed)
-    z = np.vstack([[[1.0, 1.0], [1.0, -0.5]], np.column_stack([2 + rng.random(12), rng.normal(size=12)])])
+    a, b, turn = rng.uniform(0.8, 1.0), rng.uniform(0.4, 0.55), rng.uniform(0, 2 * np.pi)
+    z = np.vstack([[[1.0, a], [1.0, -b]], np.column_stack([2 + rng.random(12), rng.normal(size=12)])])
+    z = z @ [[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]]
     y = np.arange(len(z)) % 2
     return (2 * y - 1)[:, None] * z, y
 
@@ -82,6 +85,11 @@ def flow(
 def minimizer(data: Callable, seed: int, alpha: float, *arguments) -> Minimizer:
     """Mixup's minimizer on one draw."""
     return mixup_minimizer(*data(seed, *arguments), BetaLaw(alpha))
+
+
+def spread(values: np.ndarray) -> str:
+    """Least and largest of some values, as text."""
+    return f"{values.min():.3g} to {values.max():.3g}"
 
 
 @cache
@@ -119,14 +127,16 @@ def exit_time(data: Callable, seed: int, alpha: float, lag: float = 0.1) -> floa
     erm, mixup = (flow(data, seed, *reading, per_decade=16) for reading in ((), ("full", alpha)))
     behind = (erm.w - mixup.w) @ erm.w_hat / (erm.w_hat @ erm.w_hat)
     k = int(np.argmax(behind > lag))
-    return float(np.exp(np.interp(lag, behind[k - 1 : k + 1], np.log(erm.step[k - 1 : k + 1]))))
+    around = slice(k - 1, k + 1)  # the lag grows almost like t
+    return float(np.exp(np.interp(np.log(lag), np.log(behind[around]), np.log(erm.step[around]))))
 
 
 def predicted_exit(x: np.ndarray, y: np.ndarray, alpha: float, lag: float = 0.1) -> float:
-    """The same to first order in alpha: 2 lag ||w_hat||^2 / (alpha r C(w_hat)).
+    """The same to leading order in alpha, by an equation for the component along w_hat.
 
-    In log time s the lag obeys d(lag)/ds = -lag + r alpha e^s C(w_hat)/||w_hat||^2: along ERM's path deviations along
-    w_hat decay like e^-s, and the gradient of alpha C pushes.
+    Far out ERM moves as d(u)/ds = e^(s - u) in s = log t and units of w_hat, and mixing adds -kappa e^s with
+    kappa = alpha r C(w_hat)/||w_hat||^2. So y = e^-lag obeys d(t y)/dt = 1 - kappa t y: y = (1 - e^-x)/x, x = kappa t.
     """
-    w_hat, rate = max_margin(x, y), len(x) / np.linalg.norm(x, 2) ** 2
-    return float(2 * lag * (w_hat @ w_hat) / (alpha * rate * small_alpha_cost(x, y, w_hat)))
+    w_hat = max_margin(x, y)
+    kappa = alpha * default_learning_rate(x) * small_alpha_cost(x, y, w_hat) / (w_hat @ w_hat)
+    return float(brentq(lambda v: -np.expm1(-v) / v - np.exp(-lag), 1e-9, 10) / kappa)

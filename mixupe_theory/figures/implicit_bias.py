@@ -21,6 +21,7 @@ from mixupe_theory.claims.implicit_bias_measurements import (
 from mixupe_theory.figures.base import FigureSpec
 from mixupe_theory.implicit_bias import (
     angle,
+    default_learning_rate,
     descend,
     descend_stochastic,
     gradient_flow,
@@ -50,16 +51,28 @@ LABELS = {"norm": r"$\|w(t)\|$", "loss": "training loss", "angle_gap": "angle ga
 # --- Soudry's figure --------------------------------------------------------------------------------------------
 
 
+def _quantiles(values) -> np.ndarray:
+    """5 %, median and 95 % over draws, (3, T)."""
+    return np.quantile(values, (0.05, 0.5, 0.95), axis=0)
+
+
 def _soudry() -> dict[str, np.ndarray]:
-    x, y = soudry(0)
-    limit, erm, mixup = separable_limit(x, y), flow(soudry, 0), flow(soudry, 0, "full", 1.0)
-    momentum = descend(x, y, steps=10**6, method="momentum")
-    arrays = {"x": x, "y": y, "max_margin": limit.w_hat, "mixup_w": minimizer(soudry, 0, 1.0).w, "t": erm.step[1:]}
-    arrays |= {"t_momentum": momentum.step[1:].astype(float)}
-    for key in ("norm", "loss", "angle_gap", "margin_gap"):
-        arrays[f"{key}_erm"], arrays[f"{key}_mixup"] = getattr(erm, key)[1:], getattr(mixup, key)[1:]
-        arrays[f"{key}_momentum"] = getattr(momentum, key)[1:]
-    return arrays | {"missed": np.linalg.norm(erm.w[1:] - limit(erm.step[1:]), axis=1)}
+    (x, y), draws = soudry(0), range(DRAWS)
+    runs = {
+        "erm": [flow(soudry, seed) for seed in draws],
+        "mixup": [flow(soudry, seed, "full", 1.0) for seed in draws],
+        "momentum": [descend(*soudry(seed), steps=10**5, method="momentum") for seed in draws],
+    }
+    arrays = {"x": x, "y": y, "max_margin": max_margin(x, y), "mixup_w": minimizer(soudry, 0, 1.0).w}
+    for name, of_draws in runs.items():
+        arrays[f"{name}_t"] = of_draws[0].step[1:].astype(float)
+        for key in LABELS:
+            arrays[f"{name}_{key}"] = _quantiles([getattr(run, key)[1:] for run in of_draws])
+    t = arrays["erm_t"]
+    missed = [
+        np.linalg.norm(run.w[1:] - separable_limit(*soudry(seed))(t), axis=1) for seed, run in enumerate(runs["erm"])
+    ]
+    return arrays | {"missed": _quantiles(missed)}
 
 
 def _separator(axis, w, reach, **style):
@@ -76,16 +89,19 @@ def _draw_soudry(data):
     _separator(axes[0], data["mixup_w"], 4, label="mixup", ls="--")
     axes[0].set(title="(a) data and separators", aspect="equal", xlim=(-5, 5), ylim=(-3.5, 6.5))
     axes[0].legend(loc="upper left", ncols=2, handlelength=1.4, columnspacing=1)
-    panels = (("norm", "semilogx"), ("loss", "loglog"), ("angle_gap", "loglog"), ("margin_gap", "loglog"))
-    for axis, (key, plot), letter in zip(axes[1:5], panels, "bcde", strict=True):
-        getattr(axis, plot)(data["t"], data[f"{key}_erm"], "-", label="ERM, flow")
-        getattr(axis, plot)(data["t"], data[f"{key}_mixup"], "--", label=r"mixup, $\alpha=1$")
-        getattr(axis, plot)(data["t_momentum"], data[f"{key}_momentum"], ":", label="ERM, momentum")
-        axis.set(title=f"({letter}) {LABELS[key]}", xlabel="$t$")
+    names = {"erm": "ERM, flow", "mixup": r"mixup, $\alpha=1$", "momentum": "ERM, momentum"}
+    for axis, key, letter in zip(axes[1:5], LABELS, "bcde", strict=True):
+        for (name, label), line in zip(names.items(), ("-", "--", ":"), strict=True):
+            _band(axis, data[f"{name}_t"], data[f"{name}_{key}"], line, label)
+        axis.set(
+            title=f"({letter}) {LABELS[key]}", xlabel="$t$", xscale="log", yscale="linear" if key == "norm" else "log"
+        )
     axes[1].set_ylim(top=34)
     axes[1].legend(loc="upper left")
-    axes[5].loglog(data["t"], data["missed"], "-", label=r"$|w(t)-\hat w\log t-\tilde w|$")
-    axes[5].loglog(data["t"], data["missed"][-1] * (data["t"] / data["t"][-1]) ** -0.2, "k:", label="$t^{-1/5}$")
+    t = data["erm_t"]
+    _band(axes[5], t, data["missed"], "-", r"$|w(t)-\hat w\log t-\tilde w|$")
+    axes[5].plot(t, data["missed"][1, -1] * (t / t[-1]) ** -0.2, "k:", label="$t^{-1/5}$")
+    axes[5].set(xscale="log", yscale="log")
     axes[5].set(title="(f) ERM's distance to its limit", xlabel="$t$")
     axes[5].set_ylim(bottom=1e-4)
     axes[5].legend(loc="lower left")
@@ -95,20 +111,24 @@ def _draw_soudry(data):
 # --- the deck's two figures -------------------------------------------------------------------------------------
 
 
+def _band(axis, t, quantiles, line: str, label: str):
+    low, middle, high = quantiles
+    (curve,) = axis.plot(t, middle, line, label=label)
+    axis.fill_between(t, low, high, color=curve.get_color(), alpha=0.15, lw=0)
+
+
 def _spread(key: str) -> dict[str, np.ndarray]:
     """Median and 5 to 95 % range over 30 draws of a quantity along the flow, one array (3, T) for each run."""
     arrays = {"t": flow(soudry, 0).step[1:]}
     for name, run in RUNS.items():
         values = [getattr(flow(soudry, seed, *run), key)[1:] for seed in range(DRAWS)]
-        arrays[f"{name}_{key}"] = np.quantile(values, (0.05, 0.5, 0.95), axis=0)
+        arrays[f"{name}_{key}"] = _quantiles(values)
     return arrays
 
 
 def _draw_spread(axis, data, key: str):
     for name in RUNS:
-        low, middle, high = data[f"{name}_{key}"]
-        (line,) = axis.plot(data["t"], middle, STYLES[name], label=NAMES[name])
-        axis.fill_between(data["t"], low, high, color=line.get_color(), alpha=0.15, lw=0)
+        _band(axis, data["t"], data[f"{name}_{key}"], STYLES[name], NAMES[name])
     axis.set(xscale="log", xlabel="$t$")
 
 
@@ -260,25 +280,30 @@ def _draw_counterexample(data):
 
 
 def _stochastic() -> dict[str, np.ndarray]:
-    x, y = soudry(0)
-    law, found, rate = BetaLaw(1.0), minimizer(soudry, 0, 1.0), len(x) / np.linalg.norm(x, 2) ** 2
-    exact = descend(x, y, law, "full", steps=100_000)
-    arrays = {"t": exact.step[1:].astype(float), "exact": exact.norm[1:], "erm": descend(x, y, steps=100_000).norm[1:]}
-    for lambdas in ("per_step", "per_sample"):
-        draw = {"generator": np.random.default_rng(0), "lambdas": lambdas}
-        arrays[lambdas] = descend_stochastic(x, y, law, steps=100_000, **draw).norm[1:]
-    at = np.arange(2000, 100_000, 200)
-    cloud = descend_stochastic(x, y, law, steps=100_000, at=at, **(draw | {"lambdas": "per_step"}))
+    """Norms on 30 draws of the data, and a cloud of w(t) around the minimizer on the first."""
+    (x, y), found, law = soudry(0), minimizer(soudry, 0, 1.0), BetaLaw(1.0)
+    norms = {"erm": [], "exact": [], "per_step": [], "per_sample": []}
+    for seed in range(DRAWS):
+        runs = {"erm": descend(*soudry(seed), steps=10**4), "exact": descend(*soudry(seed), law, "full", steps=10**4)}
+        for lambdas in ("per_step", "per_sample"):
+            rng = np.random.default_rng(seed)
+            runs[lambdas] = descend_stochastic(*soudry(seed), law, steps=10**4, generator=rng, lambdas=lambdas)
+        for name, run in runs.items():
+            norms[name].append(run.norm[1:])
+    at, rng = np.arange(2000, 10**5, 200), np.random.default_rng(0)
+    cloud = descend_stochastic(x, y, law, steps=10**5, generator=rng, at=at)
+    rate = default_learning_rate(x)
     covariance = stationary_covariance(x, y, law, found.w, found.hessian, lambdas="per_step", learning_rate=rate)
-    return arrays | {"cloud": cloud.w - found.w, "covariance": covariance}
+    arrays = {name: _quantiles(values) for name, values in norms.items()}
+    return arrays | {"t": run.step[1:].astype(float), "cloud": cloud.w - found.w, "covariance": covariance}
 
 
 def _draw_stochastic(data):
     figure, axes = new_figure("page", 2.6, ncols=2, width_ratios=[1.7, 1])
     names = {"erm": "ERM", "exact": "exact mixup", "per_step": "one λ a step", "per_sample": "one λ a sample"}
     for key, line in zip(names, ("-", "-.", ":", "--"), strict=True):
-        axes[0].semilogx(data["t"], data[key], line, label=names[key])
-    axes[0].set(xlabel="$t$", ylabel=r"$\|w(t)\|$", title=r"$\alpha=1$, Soudry's data")
+        _band(axes[0], data["t"], data[key], line, names[key])
+    axes[0].set(xscale="log", xlabel="$t$", ylabel=r"$\|w(t)\|$", title=r"$\alpha=1$, Soudry's data, 30 draws")
     axes[0].legend()
     axes[1].plot(*data["cloud"].T, ".", ms=2, color="0.5")
     turn = np.linspace(0, 2 * np.pi, 200)
@@ -291,7 +316,7 @@ def _draw_stochastic(data):
 FIGURES = (
     FigureSpec(
         "implicit_bias_soudry",
-        "The toy example on one draw: data and separators, norm, loss, gaps, and ERM against its asymptotics.",
+        "The toy example: data of one draw, norm, loss, gaps and ERM's distance to its limit on 30 (median, 5 to 95 %).",
         _soudry,
         _draw_soudry,
         rtol=1e-4,
@@ -315,8 +340,8 @@ FIGURES = (
     ),
     FigureSpec(
         "implicit_bias_phase",
-        "Where the norm follows ERM's and the margin gap shrinks: reading, alpha and t; dashed, the window's "
-        "predicted end.",
+        "Where the norm follows ERM's and the margin gap shrinks: reading, alpha and t, median of 3 draws; "
+        "dashed, the window's predicted end.",
         _phase,
         _draw_phase,
         rtol=1e-3,
@@ -338,7 +363,7 @@ FIGURES = (
     ),
     FigureSpec(
         "implicit_bias_stochastic",
-        "Stochastic mixup: the norm does not explode, and w(t) fluctuates as predicted.",
+        "Stochastic mixup: norms on 30 draws (median, 5 to 95 %), and w(t) around the minimizer on one, as predicted.",
         _stochastic,
         _draw_stochastic,
         rtol=1e-4,
