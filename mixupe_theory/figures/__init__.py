@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from mixupe_theory.figures import implicit_bias, mixup_loss, objective, theorem1
+from mixupe_theory.figures import implicit_bias, implicit_bias_ends, mixup_loss, objective, theorem1
 from mixupe_theory.figures.base import FigureSpec
 from mixupe_theory.plotting import SavedFigure, save_figure
 
 FIGURES: dict[str, FigureSpec] = {
-    spec.name: spec for module in (mixup_loss, theorem1, objective, implicit_bias) for spec in module.FIGURES
+    spec.name: spec
+    for module in (mixup_loss, theorem1, objective, implicit_bias, implicit_bias_ends)
+    for spec in module.FIGURES
 }
 
 __all__ = ["FIGURES", "FigureSpec", "regenerate"]
