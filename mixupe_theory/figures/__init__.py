@@ -6,11 +6,8 @@ from mixupe_theory.figures import implicit_bias, implicit_bias_ends, mixup_loss,
 from mixupe_theory.figures.base import FigureSpec
 from mixupe_theory.plotting import SavedFigure, save_figure
 
-FIGURES: dict[str, FigureSpec] = {
-    spec.name: spec
-    for module in (mixup_loss, theorem1, objective, implicit_bias, implicit_bias_ends)
-    for spec in module.FIGURES
-}
+_MODULES = (mixup_loss, theorem1, objective, implicit_bias, implicit_bias_ends)
+FIGURES: dict[str, FigureSpec] = {spec.name: spec for module in _MODULES for spec in module.FIGURES}
 
 __all__ = ["FIGURES", "FigureSpec", "regenerate"]
 

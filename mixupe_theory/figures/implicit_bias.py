@@ -64,6 +64,7 @@ def _soudry() -> dict[str, np.ndarray]:
 
 
 def separator(axis, w, reach, **style):
+    """Draw {x: w^T x = 0} within ``reach`` of the origin."""
     along = np.array([-w[1], w[0]]) / np.linalg.norm(w)
     axis.plot(*np.outer(along, [-reach, reach]), **style)
 
@@ -100,6 +101,7 @@ def _draw_soudry(data):
 
 
 def band(axis, t, quantiles, line: str, label: str):
+    """Draw the median of (3, T) quantiles as a line, the outer two as a band."""
     low, middle, high = quantiles
     (curve,) = axis.plot(t, middle, line, label=label)
     axis.fill_between(t, low, high, color=curve.get_color(), alpha=0.15, lw=0)

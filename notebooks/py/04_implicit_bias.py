@@ -220,7 +220,7 @@ Markdown(report.evidence_markdown(rows))
 # - Beyond a million steps "training" is the gradient flow; the two agree where both exist.
 # - Coercivity and equal margins are proved above; $\alpha\to0$ is derived to leading order (two limits are exchanged) and
 #   measured; the stationary law and the end of the window are first-order predictions, measured.
-# - Few draws: the window 3, small $\alpha$, the flow and MixupE 5, other optimizers 4, the stationary spread and its cloud 1.
+# - Few draws: the window 2, small $\alpha$, the flow and MixupE 5, other optimizers 4, the stationary spread and its cloud 1.
 # - Data are synthetic and small; no intercept, as in the deck.
 
 # %% [markdown]
