@@ -80,6 +80,11 @@ def _optimizers(alpha: float = 1.0) -> Evidence:
     )
 
 
+@cache
+def _trained(seed: int, eta: float):
+    return descend(*soudry(seed), BetaLaw(1.0), "full", steps=20_000, eta=eta, tolerance=1e-13)
+
+
 def _mixupe(sign: float = 1.0) -> Evidence:
     """(w_eta - w*)/eta against -H^-1 grad R(w*), its error proportional to eta."""
     errors, norms = [], []
@@ -91,7 +96,7 @@ def _mixupe(sign: float = 1.0) -> Evidence:
         slope = np.sign(m) * wrong * (1 - m * (1 - wrong))  # of |m| sigmoid(-m) = |q_hat|
         predicted = -sign * np.linalg.solve(found.hessian, law.tilted().a_moment(1) * slope @ z / len(z))
         for eta in (0.01, 0.001):
-            run = descend(x, y, law, "full", steps=20_000, eta=eta, tolerance=1e-13)
+            run = _trained(seed, eta)
             errors.append(np.linalg.norm((run.w[-1] - found.w) / eta - predicted) / np.linalg.norm(predicted))
             norms.append(run.norm[-1] / np.linalg.norm(found.w) - 1)
     ratios = np.array(errors[0::2]) / errors[1::2]
