@@ -194,7 +194,7 @@ CLAIMS = (
         slide="Toy example: Linear Logistic Binary Classification",
         statement="Addition: on the data of their Figure 1 both gaps fall like a power of $t$, not like $1/\\log t$",
         verdict="holds",
-        finding=r"The four support vectors have equal multipliers, so the offset is parallel to $\\hat w$ and the "
+        finding=r"The four support vectors have equal multipliers, so the offset is parallel to $\hat w$ and the "
         r"gaps shrink "
         r"like a power of $t$: $t^{-1/4}$, or the least excess of a margin over the hard one if that is less, up to "
         r"cancellation. Our draws have an excess of 0.2 or more; theirs are not published.",
