@@ -66,7 +66,7 @@ def default_learning_rate(x) -> float:
     """n/sigma_max(X)^2 for the mean loss, that is Soudry et al.'s 1/sigma_max(X)^2 for the summed one.
 
     Example:
-        >>> default_learning_rate(SUPPORT_VECTORS)
+        >>> round(default_learning_rate(SUPPORT_VECTORS), 12)
         0.5
     """
     return float(len(x) / np.linalg.norm(np.asarray(x), 2) ** 2)
