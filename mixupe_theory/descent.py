@@ -86,9 +86,8 @@ def descend(
 
     def run(loss):
         w = np.empty((len(at), z.shape[1]))
-        rule = (loss.z, loss.pairs, loss.signs, loss.nodes, loss.weights)
         momentum = MOMENTUM if method == "momentum" else 0.0
-        last = iterate(*rule, w0, rate, momentum, method == "normalized", penalty, tolerance, at, w)
+        last = iterate(*loss.arrays, w0, rate, momentum, method == "normalized", penalty, tolerance, at, w)
         return w, (None if last < 0 else float(last))
 
     w, loss, converged = _with_accurate_rule(x, y, law, reading, run)
@@ -192,18 +191,18 @@ def gradient_flow(
     times, w0 = np.unique(np.append(np.geomspace(min(1.0, end), end, count), 0.0)), _start(z, start)
 
     def run(loss):
-        size, rule = np.linalg.norm(z, axis=1).max(), (loss.z, loss.pairs, loss.signs, loss.nodes, loss.weights)
+        size = np.linalg.norm(z, axis=1).max()
         margins, pull, gradient = np.empty(len(z)), np.empty(len(z)), np.empty(len(w0))
 
         def field(s, w):
-            fill_gradient(*rule, w, False, margins, pull, gradient)
+            fill_gradient(*loss.arrays, w, False, margins, pull, gradient)
             return -np.exp(s) * rate * gradient
 
         def jacobian(s, w):
             return -np.exp(s) * rate * loss.hessian(w)
 
         def at_rest(s, w):
-            fill_gradient(*rule, w, False, margins, pull, gradient)
+            fill_gradient(*loss.arrays, w, False, margins, pull, gradient)
             return np.linalg.norm(gradient) - 1e-13 * size * np.abs(pull).sum()
 
         at_rest.terminal = True

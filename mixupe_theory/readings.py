@@ -53,6 +53,11 @@ class LinearLoss:
     nodes: np.ndarray
     weights: np.ndarray
 
+    @property
+    def arrays(self) -> tuple[np.ndarray, ...]:
+        """What the compiled kernels take."""
+        return self.z, self.pairs, self.signs, self.nodes, self.weights
+
     def __call__(self, w) -> np.ndarray:
         """L(w) for w of shape (..., d), giving (...)."""
         margins = np.asarray(w) @ self.z.T

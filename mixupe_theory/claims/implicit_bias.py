@@ -65,12 +65,11 @@ CLAIMS = (
         id="implicit_bias.same",
         title="Same implicit bias on a linear model",
         slide="Toy example: Linear Logistic Binary Classification",
-        statement="On a linear model ERM and mixup have the same implicit bias: the loss decreases, the norm of $w(t)$ "
-        "explodes",
+        statement="On a linear model ERM and mixup have the same implicit bias: the loss decreases, the norm of "
+        "$w(t)$ explodes",
         verdict="fails as printed",
-        finding="ERM's norm grows like $\\log t$; mixup's converges to a finite value and its loss to a positive "
-        "one, for "
-        "every $\\alpha$ and every draw. The rows below say under which readings the figure does appear.",
+        finding="ERM's norm grows like $\\log t$; mixup's converges to a finite value and its loss to a positive one, "
+        "for every $\\alpha$ and every draw. The rows below say under which readings the figure does appear.",
         check=_norms,
         control=lambda: _norms("label_absorbed", CASES[:5]),
         corrected=CORRECTED["implicit_bias.finite-minimizer"],

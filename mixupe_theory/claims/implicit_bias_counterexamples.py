@@ -102,13 +102,11 @@ CLAIMS = (
         id="implicit_bias.two-points",
         title="Two points, 80 degrees",
         slide="Same implicit bias on Linear Model",
-        statement="Addition: for $x=(1,0)$ with label 1 and $(-7,-1)$ with label 0 mixup's direction is $(1,-6)$ "
-        "for every "
-        "$\\alpha$, the max-margin one $(1,0)$",
+        statement="Addition: for $x=(1,0)$ with label 1 and $(-7,-1)$ with label 0 mixup's direction is $(1,-6)$ for "
+        "every $\\alpha$, the max-margin one $(1,0)$",
         verdict="holds",
         finding="The angle is $\\arctan 6=80.5^\\circ$, and $\\arctan(a-1)$ with $a$ for 7: as close to $90^\\circ$ "
-        "as one likes. No "
-        "smaller data set exists: one point has one class, and in $d=1$ there is one direction.",
+        "as one likes. No smaller data set exists: one point has one class, and in $d=1$ there is one direction.",
         check=_two_points,
         control=lambda: _two_points(direction=(1, 0)),
     ),
@@ -117,8 +115,7 @@ CLAIMS = (
         title="Mixup may not even separate",
         slide="Same implicit bias on Linear Model",
         statement="Addition: on separable data mixup's minimizer can misclassify a training point: $(1,1),(-1,-2)$ "
-        "with "
-        "label 1, $(-2,2)$ with label 0, $\\alpha=1$",
+        "with label 1, $(-2,2)$ with label 0, $\\alpha=1$",
         verdict="holds",
         finding="$(1,1)$ gets a negative margin. With two independent points it cannot happen: their margins are "
         "equal.",

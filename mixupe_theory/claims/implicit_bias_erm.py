@@ -170,8 +170,7 @@ CLAIMS = (
         "classification with logistic regression",
         verdict="holds",
         finding="The flow's direction at $t=10^{15}$, its offset removed, is the hard-margin vector, which is "
-        "certified by "
-        "its KKT conditions.",
+        "certified by its KKT conditions.",
         check=_hard_margin,
         control=lambda: _hard_margin(others=True),
     ),
@@ -179,9 +178,8 @@ CLAIMS = (
         id="implicit_bias.erm-rates",
         title="ERM: four rates",
         slide="Implicit Regularization",
-        statement=r"Soudry et al.: the loss falls like $1/t$, $\lVert w\rVert$ grows like $\log t$, angle and "
-        r"margin gap fall "
-        r"like $1/\log t$",
+        statement=r"Soudry et al.: the loss falls like $1/t$, $\lVert w\rVert$ grows like $\log t$, angle and margin "
+        r"gap fall like $1/\log t$",
         verdict=r"holds if, for the gaps, the support vectors' offset is not parallel to $\hat w$",
         finding="Exponents fitted between $10^{12}$ and $10^{15}$, $\\log t$ counted from its predicted origin, on 30 "
         "draws of data with two unlike support vectors.",
@@ -194,10 +192,9 @@ CLAIMS = (
         slide="Toy example: Linear Logistic Binary Classification",
         statement="Addition: on the data of their Figure 1 both gaps fall like a power of $t$, not like $1/\\log t$",
         verdict="holds",
-        finding=r"The four support vectors have equal multipliers, so the offset is parallel to $\hat w$ and the "
-        r"gaps shrink "
-        r"like a power of $t$: $t^{-1/4}$, or the least excess of a margin over the hard one if that is less, up to "
-        r"cancellation. Our draws have an excess of 0.2 or more; theirs are not published.",
+        finding=r"The four support vectors have equal multipliers, so the offset is parallel to $\hat w$ and the gaps "
+        r"shrink like a power of $t$: $t^{-1/4}$, or the least excess of a margin over the hard one if that is less, "
+        r"up to cancellation. Our draws have an excess of 0.2 or more; theirs are not published.",
         check=_soudry_gaps,
         control=lambda: _soudry_gaps(uneven),
     ),

@@ -78,12 +78,10 @@ CLAIMS = (
         title="Symmetric data: the direction agrees",
         slide="Same implicit bias on Linear Model",
         statement="Addition: if data are their own mirror image in the line of the max-margin vector, mixup's "
-        "direction is that "
-        "one",
+        "direction is that one",
         verdict="holds",
         finding="By uniqueness: the minimizer has the data's symmetry. So has Soudry's figure without its twelve "
-        "other points. "
-        "The norm stays finite.",
+        "other points. The norm stays finite.",
         check=_symmetric,
         control=lambda: _symmetric(soudry),
     ),
@@ -103,9 +101,9 @@ CLAIMS = (
         id="implicit_bias.small-alpha",
         title="α → 0: the norm, not the direction",
         slide="Mixup formulation",
-        statement=r"Addition: as $\alpha\to0$, $w^*(\alpha)=w_C\log(1/\alpha)+O(1)$ with $w_C=\arg\min C(w)$ "
-        r"subject to $w^\top "
-        r"z_i\ge1$, $C(w)=\frac1{n^2}\sum M(1-H(m_i/M))$ over opposite pairs of margins $m_i+m_j=M$, $H$ the entropy",
+        statement=r"Addition: as $\alpha\to0$, $w^*(\alpha)=w_C\log(1/\alpha)+O(1)$ with $w_C=\arg\min C(w)$ subject "
+        r"to $w^\top z_i\ge1$, $C(w)=\frac1{n^2}\sum M(1-H(m_i/M))$ over opposite pairs of margins $m_i+m_j=M$, $H$ "
+        r"the entropy",
         verdict="holds",
         finding="The norm explodes as ERM's does, the direction is max-margin for mixup's own cost in place of the "
         "norm: "

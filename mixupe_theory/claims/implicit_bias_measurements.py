@@ -92,11 +92,11 @@ def spread(values: np.ndarray) -> str:
     return f"{values.min():.3g} to {values.max():.3g}"
 
 
-@cache
-def angles(d: int, alpha: float) -> np.ndarray:
-    """Angles between mixup's minimizer and the hard-margin vector in degrees, one for each of 30 draws."""
-    pairs = [(minimizer(general, seed, alpha, d).w, max_margin(*general(seed, d))) for seed in range(DRAWS)]
-    return np.degrees([angle(*pair) for pair in pairs])
+def angles(draw: Callable) -> tuple[np.ndarray, np.ndarray]:
+    """Angles to the hard margin in radians, 30 draws: of mixup's minimizer (alpha = 1), of ERM's flow at its end."""
+    data = [draw(seed) for seed in range(DRAWS)]
+    mixup = [angle(mixup_minimizer(x, y, BetaLaw(1.0)).w, max_margin(x, y)) for x, y in data]
+    return np.array(mixup), np.array([gradient_flow(x, y, per_decade=1).angle_gap[-1] for x, y in data])
 
 
 def small_alpha_direction(x: np.ndarray, y: np.ndarray) -> np.ndarray:

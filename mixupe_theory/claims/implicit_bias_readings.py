@@ -35,8 +35,7 @@ def as_in_the_figure(reading: str, alpha: float | None, draws: int = 10, data=un
             "exponents of the gaps in log t": spread(gaps),
         },
         "1/log t corrections at 10^12, twice; a gap that stays has exponent 0, one like 1/(c + log t) has one below "
-        "-1/2 "
-        "unless c exceeds log t",
+        "-1/2 unless c exceeds log t",
     )
 
 
@@ -102,8 +101,8 @@ CLAIMS = (
         id="implicit_bias.label-absorbed",
         title="The figure appears: labels absorbed",
         slide="Toy example: Linear Logistic Binary Classification",
-        statement=r"Addition: mixing the signed inputs $z_i=(2y_i-1)x_i$, all with label 1, mixup has ERM's bias: loss "
-        r"like $1/t$, norm like $\lVert\hat w\rVert\log t$, direction to the max margin",
+        statement=r"Addition: mixing the signed inputs $z_i=(2y_i-1)x_i$, all with label 1, mixup has ERM's bias: "
+        r"loss like $1/t$, norm like $\lVert\hat w\rVert\log t$, direction to the max margin",
         verdict="holds",
         finding="“Without loss of generality $y=1$” is harmless for ERM, but not before mixing: it turns mixing of "
         "opposite classes into mixing within one.",
@@ -115,8 +114,8 @@ CLAIMS = (
         title="Hard labels: half of the figure at most",
         slide="Toy example: Linear Logistic Binary Classification",
         statement="Addition: with the label of the larger weight, separable data have a finite minimizer unless one "
-        "$w$ "
-        "gives all points the same positive margin, as with linearly independent points; then the norm explodes, like "
+        "$w$ gives all points the same positive margin, as with linearly independent points; then the norm explodes, "
+        "like "
         r"$t^{1/3}$",
         verdict="holds",
         finding="And that $w$, not the max-margin one, is the direction.",

@@ -74,9 +74,9 @@ def _optimizers(alpha: float = 1.0) -> Evidence:
             "normalized: distance / (last step, condition number)": float(max(normalized)),
             "ERM: angle gap, normalized / plain": float(max(gaps)),
         },
-        "the rule for lambda is exact to 1e-10 of the terms, over a least eigenvalue of 1e-3; the last normalized step "
-        "has length r/sqrt(t), and along a flat direction it ends the condition number times farther off; normalized "
-        "steps must end nearer to the hard margin than plain ones",
+        "the rule for lambda is exact to 1e-10 of the terms, over a least eigenvalue of 1e-3; the last normalized "
+        "step has length r/sqrt(t), and along a flat direction it ends the condition number times farther off; "
+        "normalized steps must end nearer to the hard margin than plain ones",
     )
 
 
@@ -116,12 +116,11 @@ CLAIMS = (
         id="implicit_bias.stochastic",
         title="One λ a step, or a sample",
         slide="Toy example: Linear Logistic Binary Classification",
-        statement="Addition: stochastic mixup does not explode either: $w(t)$ fluctuates around the minimizer with the "
-        "covariance that the noise at the minimizer predicts",
+        statement="Addition: stochastic mixup does not explode either: $w(t)$ fluctuates around the minimizer with "
+        "the covariance that the noise at the minimizer predicts",
         verdict="holds",
         finding="The spread is some 2 % of the norm either way (predicted: 2.3 % and 2.2 %), at the figure's step "
-        "size, "
-        "on one draw.",
+        "size, on one draw.",
         check=_stationary,
         control=lambda: any_of({"r / 2": _stationary(0.5), "2 r": _stationary(2.0)}),
     ),

@@ -23,7 +23,6 @@ from mixupe_theory.implicit_bias import (
     default_learning_rate,
     descend,
     descend_stochastic,
-    gradient_flow,
     max_margin,
     mixup_minimizer,
 )
@@ -43,8 +42,8 @@ def _direction() -> dict[str, np.ndarray]:
         limits.append(angle(small_alpha_direction(x, y), w_hat))
     arrays = {"alpha": PATH_ALPHAS, "path": np.degrees(paths), "limit": np.degrees(limits)}
     for d in DIMENSIONS:
-        ends = [gradient_flow(*general(seed, d), per_decade=1).angle_gap[-1] for seed in range(DRAWS)]
-        arrays |= {f"mixup_{d}": np.sort(angles(d, 1.0)), f"erm_{d}": np.sort(np.degrees(ends))}
+        mixup, erm = angles(lambda seed, d=d: general(seed, d))
+        arrays |= {f"mixup_{d}": np.sort(np.degrees(mixup)), f"erm_{d}": np.sort(np.degrees(erm))}
     return arrays
 
 
