@@ -34,6 +34,11 @@ def nonnegative(name: str, value) -> float:
     return _number(name, value, "a finite number >= 0", lambda v: math.isfinite(v) and v >= 0)
 
 
+def probability(name: str, value) -> float:
+    """Return ``value`` as a float strictly between 0 and 1."""
+    return _number(name, value, "a number strictly between 0 and 1", lambda v: 0 < v < 1)
+
+
 def real(name: str, value) -> float:
     """Return ``value`` as a float, which may be infinite."""
     return _number(name, value, "a number", lambda v: not math.isnan(v))
