@@ -2,7 +2,7 @@
 
 A bound speaks of all theta in Theta at once, so that each sample asks for a supremum. It is certified: the gap
 E L_mix - L_mix is Lipschitz in theta, a grid that covers the ball misses at most (covering radius) x (Lipschitz
-constant), and the grid is refined until every sample is decided.
+constant), and a finer grid follows where that decides nothing.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from mixupe_theory.glm import GLM, LOGISTIC
 from mixupe_theory.mixing import BetaLaw
 from mixupe_theory.samples import many_samples
 
-GRIDS = (8, 32, 128, 512)  # covering radius theta_bound/points, coarse to fine
+GRIDS = (8, 32, 128)  # covering radius theta_bound/points, coarse to fine
 CONFIDENCE = 0.99  # of the interval for the share
 LEFT_SIDES = ("loss", "mixup", "test")
 
@@ -30,18 +30,20 @@ class Coverage:
     """The share of samples for which a bound held.
 
     Attributes:
-        share: Of ``draws``.
+        share: Of ``draws``; a sample counts only if the bound is certain to hold.
         low: Lower end of the exact (Clopper-Pearson) 99 % interval for the probability.
         high: Upper end.
         draws: Number of independent samples.
-        largest_use: The largest part of the allowed gap that any sample used, E L_mix - L_mix over gap; at most 1 where
-            the bound held. NaN for a bound that allows no gap.
+        undecided: Samples that the finest grid left open; they count as failures.
+        largest_use: The largest part of the allowed gap that a sample was seen to use, sup (E L_mix - L_mix)/gap;
+            NaN for a bound that states no gap.
     """
 
     share: float
     low: float
     high: float
     draws: int
+    undecided: int
     largest_use: float
 
 
@@ -60,7 +62,6 @@ def coverage(bound, distribution, n: int, draws: int, failure_prob: float, gener
         generator: Source of randomness.
 
     Raises:
-        ArithmeticError: If the finest grid leaves a sample undecided.
         TypeError: If an argument has the wrong type.
         ValueError: If a value is not allowed, or an input is longer than the bound's input_bound.
 
@@ -78,13 +79,11 @@ def coverage(bound, distribution, n: int, draws: int, failure_prob: float, gener
         undecided = int(((low < 0) & (high >= 0)).sum())
         if not undecided:
             break
-    else:
-        raise ArithmeticError(f"{undecided} of {draws} samples are undecided with {points} points along the radius")
     held = int((low >= 0).sum())
     interval = binomtest(held, draws).proportion_ci(CONFIDENCE, method="exact")
     allowed = bound.allowed(samples, failure_prob) if hasattr(bound, "allowed") else None
-    use = math.nan if allowed is None else float((1 - low / allowed).max())
-    return Coverage(held / draws, float(interval.low), float(interval.high), draws, use)
+    use = math.nan if allowed is None else float((1 - high / allowed).max())
+    return Coverage(held / draws, float(interval.low), float(interval.high), draws, undecided, use)
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,12 @@
 """The ledger: every claim of the deck, its check, its control, its verdict."""
 
-from mixupe_theory.claims import implicit_bias, mixup_loss, objective, open, theorem1
+from mixupe_theory.claims import implicit_bias, mixup_loss, objective, open, theorem1, theorem2
 from mixupe_theory.claims.ledger import Claim, Evidence, Row, recompute
 
 CLAIMS: dict[str, Claim] = {
-    claim.id: claim for module in (mixup_loss, theorem1, objective, implicit_bias, open) for claim in module.CLAIMS
+    claim.id: claim
+    for module in (mixup_loss, theorem1, objective, implicit_bias, theorem2, open)
+    for claim in module.CLAIMS
 }
 
 __all__ = ["CLAIMS", "Claim", "Evidence", "Row", "recompute", "select"]

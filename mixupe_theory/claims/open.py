@@ -8,8 +8,6 @@ from mixupe_theory.claims.ledger import Claim
 # fmt: off
 _ROWS = (
     # id, title, slide, statement
-    ("theorem2.bound", "The generalization bound", "Generalization Guarantee", r"$\tilde{\mathcal L}(\theta)\le\hat\eta L_n^{mix}+\frac{2\hat\eta\eta L_A\gamma\mathcal X}{\sqrt n(1+L_A)}+B\sqrt{\log(1/\delta)/(2n)}$ with probability $1-\delta$"),
-    ("theorem2.rademacher", "The Rademacher complexity", "Generalization Guarantee", r"$\mathcal R(\hat\Theta,S)\le\sqrt{\xi\mathcal X}/\sqrt n$"),
     ("tables.images", "Images (table)", "Image Classification Test Error (%)", "MixupE has the lowest test error on CIFAR-10, CIFAR-100 and SVHN with three networks"),
     ("tables.tabular", "Tabular data (Table 4)", "Other tasks", "Table 4: MixupE improves on ERM and mixup on tabular data"),
     ("tables.speech", "Speech (Table 5)", "Other tasks", "Table 5: MixupE has the lowest error on speech commands"),
