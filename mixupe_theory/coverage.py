@@ -20,7 +20,7 @@ from mixupe_theory.glm import GLM, LOGISTIC
 from mixupe_theory.mixing import BetaLaw
 from mixupe_theory.samples import many_samples
 
-GRIDS = (8, 32, 128)  # covering radius theta_bound/points, coarse to fine
+GRIDS = (8, 32, 128)  # points along the radius, coarse to fine
 CONFIDENCE = 0.99  # of the interval for the share
 LEFT_SIDES = ("loss", "mixup", "test")
 

@@ -64,8 +64,8 @@ def _fails(restored: bool = False, eta: float = 1.0) -> Evidence:
     return Evidence(
         bool(sound),
         {"limit of the left side": two.limit_lhs, "of the right side": two.limit_rhs} | found,
-        "none: intervals of 60 digits exclude 0 at n and at n - 1; L* = same/2 + opposite/2 is the largest mixup loss of "
-        "any sample, so that no sample escapes",
+        "none: intervals of 60 digits exclude 0 at n and at n - 1; L* = same/2 + opposite/2 is the largest mixup loss "
+        "of any sample, so that no sample escapes",
     )
 
 
@@ -146,8 +146,8 @@ CLAIMS = (
         title="No reading of the bound helps",
         slide=SLIDE,
         statement=r"Addition: the bound fails with $\hat\eta$ the sample's own or frozen, $\mathcal X$ a bound on "
-        r"$\lVert x\rVert$ or on $\lVert x\rVert^2$, and on the left $\mathbb E_S\mathcal L$, $\mathbb E_SL_n^{mix}$ or "
-        "the test risk",
+        r"$\lVert x\rVert$ or on $\lVert x\rVert^2$, and on the left $\mathbb E_S\mathcal L$, $\mathbb E_SL_n^{mix}$ "
+        "or the test risk",
         verdict="holds",
         finding=r"Twelve readings, on the same two points (for the test risk at $e^\theta=1/3$): for $B=1$, 10, 100 it "
         "fails with probability above 0.99 at some $n$; summed over all samples, not simulated.",
@@ -160,9 +160,9 @@ CLAIMS = (
         slide=SLIDE,
         statement=r"Expected risk of MixupE: $\tilde{\mathcal L}(\theta)=\mathbb E_S\mathcal L(\theta,S)$",
         verdict="holds if risk means the expected mixup loss of a sample of $n$ points",
-        finding=r"$\mathbb E_S\mathcal L(\theta,S)=\mathbb E_SL_n^{mix}=(1-\frac1n)\mathbb E\,\varphi_\theta(z,z')+\frac1n"
-        r"\mathbb E\,\ell(\theta,z)$: neither the test risk nor a bound of it. It lies above the test risk at a good "
-        r"$\theta$ and below at a bad one.",
+        finding=r"$\mathbb E_S\mathcal L(\theta,S)=\mathbb E_SL_n^{mix}=(1-\frac1n)\mathbb "
+        r"E\,\varphi_\theta(z,z')+\frac1n\mathbb E\,\ell(\theta,z)$: neither the test risk nor a bound of it. It lies "
+        r"above the test risk at a good $\theta$ and below at a bad one.",
         check=_left_side,
         control=lambda: _left_side(of="test"),
     ),

@@ -16,22 +16,21 @@ from mixupe_theory.claims.theorem2_measurements import (
     DRAWS,
     LAW,
     POPULATIONS,
+    RADII,
     REAL,
     THETA_BOUND,
-    circle,
-    coin,
     in_unit_ball,
     minimizer_in_ball,
 )
 from mixupe_theory.coverage import ball_grid
 from mixupe_theory.generalization import corrected_gap, data_dependent_gap
-from mixupe_theory.linear_mixup import spread_moment
+from mixupe_theory.linear_mixup import glm_mixup_loss, spread_moment
 from mixupe_theory.samples import CountedSamples
 from mixupe_theory.theorem2 import (
     LOGISTIC,
+    Bound,
     Corrected,
     DataDependent,
-    Printed,
     corrected_bound,
     coverage,
     data_dependent_bound,
@@ -41,6 +40,7 @@ from mixupe_theory.theorem2 import (
 SLIDE = "Generalization Guarantee"
 SIZES = {"theta_bound": THETA_BOUND, "input_bound": 1.0}
 IN_LEDGER = {"coin": (2, 100, 10**5), "circle": (10, 1000), "uniform": (100, 1000), "digits in a plane": (1000,)}
+IN_CONTROL = {"coin": (100, 10**5)}  # one dimension: a bound that fails needs the finest grid
 
 
 # --- coverage ---------------------------------------------------------------------------------------------------
@@ -79,23 +79,20 @@ def _coverage(kind: type, sizes=IN_LEDGER) -> Evidence:
 # --- the steps of the proof -------------------------------------------------------------------------------------
 
 
-def _decoupling(n: int = 5, blocks: int | None = None) -> bool:
+def _decoupling(n: int = 5, blocks: int = 2) -> bool:
     """A U-statistic is the mean over permutations of means over disjoint pairs: exactly, in rational numbers."""
     rng = np.random.default_rng(0)
     kernel = [[Fraction(int(v)) for v in row] for row in rng.integers(-9, 10, (n, n))]
     u = sum(kernel[i][j] for i in range(n) for j in range(n) if i != j) / Fraction(n * (n - 1))
-    m = n // 2 if blocks is None else blocks
-    total = Fraction(0)
-    for order in itertools.permutations(range(n)):
-        total += sum(kernel[order[k]][order[(m + k) % n]] for k in range(m)) / Fraction(m)
-    return total == u * math.factorial(n)
+    pairs = [(k, (blocks + k) % n) for k in range(blocks)]
+    disjoint = len(set(itertools.chain(*pairs))) == 2 * blocks  # so that the pairs of independent points are too
+    total = sum(kernel[order[i]][order[j]] for order in itertools.permutations(range(n)) for i, j in pairs)
+    return disjoint and total == u * math.factorial(n) * blocks
 
 
 @cache
 def _replacements(n: int) -> float:
     """The largest change of L_n^mix that replacing a point was seen to make, u and y free, over M (U = 2)."""
-    from mixupe_theory.linear_mixup import glm_mixup_loss
-
     rng, largest = np.random.default_rng(0), 0.0
     corners = [(u, y) for u in (-THETA_BOUND, 0.0, THETA_BOUND) for y in (0.0, 1.0)]
     for other in corners:
@@ -117,18 +114,16 @@ def _replacements(n: int) -> float:
 @cache
 def _expected_supremum(name: str, n: int) -> float:
     """E sup over ||theta|| <= 2 of the gap, over all samples of n: from below, on a grid."""
-    population = {"coin": coin, "circle": circle}[name]()
+    population = POPULATIONS[name][0]()
     k = len(population.p)
-    counts = np.array([c for c in itertools.product(range(n + 1), repeat=k) if sum(c) == n]) if k < 6 else None
-    if counts is None:  # pairs of points alone: n = 2
-        counts = np.array([np.bincount(pair, minlength=k) for pair in itertools.combinations_with_replacement(range(k), 2)])
+    counts = np.array([np.bincount(rows, minlength=k) for rows in itertools.combinations_with_replacement(range(k), n)])
     samples, largest = CountedSamples(population, n, LAW, counts), -np.inf
     for theta in ball_grid(THETA_BOUND, population.dimension, 16):
         largest = np.maximum(largest, samples.gaps(theta, LOGISTIC)[0])
     return float(multinomial.pmf(counts, n, population.p) @ largest)
 
 
-def _steps(differences: float = 1.0, complexity: float = 1.0, blocks: int | None = None) -> Evidence:
+def _steps(differences: float = 1.0, complexity: float = 1.0, blocks: int = 2) -> Evidence:
     """Bounded differences, decoupling, and the expected supremum against its bound; the arguments plant errors."""
     used, kappa = [], replacement_share(LAW, THETA_BOUND)
     for n in (2, 3, 6):
@@ -137,7 +132,7 @@ def _steps(differences: float = 1.0, complexity: float = 1.0, blocks: int | None
         used.append(seen / (differences * (2 * kappa * (n - 1) + 1) / n**2))
     suprema = []
     for name, n in (("coin", 2), ("coin", 6), ("coin", 10), ("circle", 2)):
-        population, exact = {"coin": coin, "circle": circle}[name](), _expected_supremum(name, n)
+        population, exact = POPULATIONS[name][0](), _expected_supremum(name, n)
         square, c = float(population.p @ (population.x**2).sum(1)), spread_moment(LAW)
         moment = (1 - 2 * c) * square + 2 * c * float(((population.p @ population.x) ** 2).sum())
         suprema.append(exact / (complexity * corrected_gap(n, failure_prob=DELTA, **SIZES)[0]))
@@ -158,26 +153,22 @@ def _steps(differences: float = 1.0, complexity: float = 1.0, blocks: int | None
 
 # --- tightness and use on data ----------------------------------------------------------------------------------
 
-RADII = (0.25, 0.5, 1.0, 2.0)
+BOUNDS = {"corrected": corrected_bound, "data-dependent": data_dependent_bound}
 
 
 @cache
-def totals(name: str, theta_bound: float, quantile: float = 0.5) -> tuple[float, float, float]:
-    """L_n^mix at its minimizer in the ball, and there the corrected and the data-dependent bound, on real data."""
+def on_data(which: str, name: str, theta_bound: float, quantile: float = 0.5) -> Bound:
+    """A bound at the minimizer of L_n^mix in the ball, on real data, at delta/3: one of three radii may be chosen."""
     x, y = in_unit_ball(name, quantile)
     theta = minimizer_in_ball(name, theta_bound, quantile)
-    sizes = {"theta_bound": theta_bound, "input_bound": 1.0, "failure_prob": DELTA}
-    first, second = (bound(theta, x, y, LAW, **sizes) for bound in (corrected_bound, data_dependent_bound))
-    return first.mixup, first.total, second.total
+    sizes = {"theta_bound": theta_bound, "input_bound": 1.0, "failure_prob": DELTA / len(RADII)}
+    return BOUNDS[which](theta, x, y, LAW, **sizes)
 
 
-def _tighter(better: int = 2, worse: int = 1) -> Evidence:
-    """The second bound's gap over the first's on real data."""
-    ratios = []
-    for name in REAL:
-        for theta_bound in RADII[:3]:
-            found = totals(name, theta_bound)
-            ratios.append((found[better] - found[0]) / (found[worse] - found[0]))
+def _tighter(better: str = "data-dependent", worse: str = "corrected") -> Evidence:
+    """One bound's gap over the other's on real data."""
+    pairs = [(on_data(better, *case), on_data(worse, *case)) for case in itertools.product(REAL, RADII)]
+    ratios = [(b.complexity + b.confidence) / (w.complexity + w.confidence) for b, w in pairs]
     return Evidence(
         max(ratios) < 1,
         {"gap over the corrected bound's, least": min(ratios), "largest": max(ratios)},
@@ -185,13 +176,13 @@ def _tighter(better: int = 2, worse: int = 1) -> Evidence:
     )
 
 
-def _informative(column: int = 2, level: float = math.log(2)) -> Evidence:
-    """The least total over the radii, chosen in advance, against the loss of theta = 0."""
-    least = {name: min(totals(name, theta_bound)[column] for theta_bound in RADII[:3]) for name in REAL}
+def _informative(which: str = "data-dependent") -> Evidence:
+    """The least total over the radii against log 2, the loss of theta = 0."""
+    least = {name: min(on_data(which, name, theta_bound).total for theta_bound in RADII) for name in REAL}
     return Evidence(
-        max(least.values()) < level,
+        max(least.values()) < math.log(2),
         {f"{name}: least bound": value for name, value in least.items()} | {"log 2": math.log(2)},
-        "the minimizers miss at most 1e-6, by their certificate",
+        "the union bound over three radii, delta/3 each; the minimizers miss at most 1e-6, by their certificate",
     )
 
 
@@ -201,13 +192,13 @@ BOUND = Claim(
     slide=SLIDE,
     statement=r"Corrected: for $\lVert\theta\rVert\le s$, $\lVert x\rVert\le r$, $y\in[0,1]$, a loss $L$-Lipschitz in "
     r"$\theta^\top x$ with values in a range of length $M$: with probability $1-\delta$, for all such $\theta$, "
-    r"$\mathbb E_S\mathcal L=\mathbb E_SL_n^{mix}\le L_n^{mix}+2Lsr\left[\frac{1-1/n}{\sqrt{\lfloor n/2\rfloor}}+n^{-3/2}"
-    r"\right]+2M\sqrt{\frac{\log(1/\delta)}{2n}}$",
+    r"$\mathbb E_S\mathcal L=\mathbb E_SL_n^{mix}\le L_n^{mix}+2Lsr\left[\frac{1-1/n}{\sqrt{\lfloor "
+    r"n/2\rfloor}}+n^{-3/2}\right]+2M\sqrt{\frac{\log(1/\delta)}{2n}}$",
     verdict="holds",
-    finding="Proved in the notebook, and counted: in 2000 samples each of four laws, up to $n=10^5$, it never failed at "
-    r"$\delta=0.05$; no sample used more than 0.4 of the gap.",
+    finding="Proved in the notebook, and counted: in 2000 samples each of four laws, up to $n=10^5$, it never failed "
+    r"at $\delta=0.05$; no sample used more than 0.4 of the gap.",
     check=lambda: _coverage(Corrected),
-    control=lambda: _coverage(faster(Corrected)),
+    control=lambda: _coverage(faster(Corrected), IN_CONTROL),
 )
 CLAIMS = (
     BOUND,
@@ -215,8 +206,8 @@ CLAIMS = (
         id="theorem2.proof-steps",
         title="The steps of its proof",
         slide=SLIDE,
-        statement="Addition: bounded differences, decoupling of pairs into $\\lfloor n/2\\rfloor$ independent ones, and "
-        "the bound of the expected supremum, each on its own",
+        statement="Addition: bounded differences, decoupling of pairs into $\\lfloor n/2\\rfloor$ independent ones, "
+        "and the bound of the expected supremum, each on its own",
         verdict="holds",
         finding="Exactly, over all samples of two laws at small $n$; the decoupling in rational numbers.",
         check=_steps,
@@ -224,7 +215,7 @@ CLAIMS = (
             {
                 "half the differences": _steps(differences=0.5),
                 "a sixth of the complexity": _steps(complexity=1 / 6),
-                "n - 1 pairs": _steps(blocks=4, complexity=0.1),
+                "pairs that share points": _steps(blocks=4),
             }
         ),
     ),
@@ -237,27 +228,30 @@ CLAIMS = (
         verdict="holds",
         finding="Never failed either, with up to 0.6 of the gap used.",
         check=lambda: _coverage(DataDependent),
-        control=lambda: _coverage(faster(DataDependent)),
+        control=lambda: _coverage(faster(DataDependent), IN_CONTROL),
     ),
     Claim(
         id="theorem2.tighter",
         title="How much tighter",
         slide=SLIDE,
-        statement="Addition: on digits 3 against 8 and on breast cancer the second bound's gap is smaller than the first's",
+        statement="Addition: on digits 3 against 8 and on breast cancer the second bound's gap is smaller than the "
+        "first's",
         verdict="holds",
-        finding="TODO",
+        finding="Between 0.50 and 0.58 of it, for $s=1/4$, 1/2, 1.",
         check=_tighter,
-        control=lambda: _tighter(better=1, worse=2),
+        control=lambda: _tighter(better="corrected", worse="data-dependent"),
     ),
     Claim(
         id="theorem2.informative",
         title="When a bound says something",
         slide=SLIDE,
-        statement=r"Addition: on both data sets the tighter bound is below $\log2$, the loss of $\theta=0$, for a radius "
-        "$s$ chosen in advance",
-        verdict="holds",
-        finding="TODO",
+        statement=r"Addition: on both data sets the tighter bound is below $\log2$, the loss of $\theta=0$, at the "
+        "best of the radii $s=1/4$, 1/2, 1",
+        verdict="holds if inputs are clipped to their median norm",
+        finding="Digits 3 against 8 ($n=322$): 0.6919, just below 0.6931. Breast cancer ($n=513$): 0.666. The "
+        "corrected bound is above on both. The clipping was chosen after looking: at larger norms digits come out "
+        "vacuous.",
         check=_informative,
-        control=lambda: _informative(column=1),
+        control=lambda: _informative("corrected"),
     ),
 )

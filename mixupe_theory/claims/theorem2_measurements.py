@@ -21,6 +21,7 @@ CONSTANTS = (1, 2, 10, 100)  # B
 THETA_BOUND = 2.0  # of the coverage experiments; their inputs lie in the unit ball
 DRAWS = 2000
 REAL = ("digits 3, 8", "breast cancer")
+RADII = (0.25, 0.5, 1.0)  # s, on real data
 
 
 def two_points(eta: float = 1.0) -> Counterexample:
@@ -85,8 +86,8 @@ def real_data(name: str) -> tuple[np.ndarray, np.ndarray]:
 def in_unit_ball(name: str, quantile: float = 0.5) -> tuple[np.ndarray, np.ndarray]:
     """Nine tenths of a real data set, mapped into the unit ball by a map that the other tenth determines.
 
-    The tenth gives mean (breast cancer: standard deviation too) and radius, the ``quantile`` of its norms; longer inputs
-    are shortened to it. So ||x|| <= 1 is true before the sample is seen, as the bounds need it.
+    The tenth gives mean (breast cancer: standard deviation too) and radius, the ``quantile`` of its norms; longer
+    inputs are shortened to it. So ||x|| <= 1 is true before the sample is seen, as the bounds need it.
     """
     x, y = real_data(name)
     order = np.random.default_rng(0).permutation(len(x))

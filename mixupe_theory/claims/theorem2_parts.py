@@ -83,11 +83,12 @@ CONVERSE = Claim(
     id="theorem2.qhat-converse",
     title="What γ bounds",
     slide=SLIDE,
-    statement=r"Corrected: $\lvert\hat q\rvert\le(1+L_A)\lvert\theta^\top x\rvert$, the other way round; and where both "
-    r"labels occur at $x$, $\lvert\hat q\rvert\le\gamma$ gives $\lvert\theta^\top x\rvert\le2\gamma$",
+    statement=r"Corrected: $\lvert\hat q\rvert\le(1+L_A)\lvert\theta^\top x\rvert$, the other way round; and where "
+    r"both labels occur at $x$, $\lvert\hat q\rvert\le\gamma$ gives $\lvert\theta^\top x\rvert\le2\gamma$",
     verdict="holds",
-    finding=r"One of $\lvert y-A'\rvert$, $y=0,1$, is at least a half. The constant 2 cannot be improved: four times the "
-    r"printed $\gamma/(1+L_A)$ for the logistic model. Three models, $10^{-3}\le\lvert u\rvert$ or less to 10 and more.",
+    finding=r"One of $\lvert y-A'\rvert$, $y=0,1$, is at least a half. The constant 2 cannot be improved: four times "
+    r"the printed $\gamma/(1+L_A)$ for the logistic model. Three models, $10^{-3}\le\lvert u\rvert$ or less to 10 and "
+    "more.",
     check=_converse,
     control=lambda: any_of({"constant 1/2": _converse(0.5), "constant 1.9": _converse(1.9)}),
 )
@@ -126,7 +127,11 @@ def _printed_terms(reading: str):
 
 
 def _corrected_terms(theta, x, y):
-    sizes = {"theta_bound": np.linalg.norm(theta), "input_bound": np.linalg.norm(x, axis=1).max(), "failure_prob": DELTA}
+    sizes = {
+        "theta_bound": np.linalg.norm(theta),
+        "input_bound": np.linalg.norm(x, axis=1).max(),
+        "failure_prob": DELTA,
+    }
     bounds = [bound(theta, x, y, LAW, **sizes) for bound in (corrected_bound, data_dependent_bound)]
     return [term for b in bounds for term in (b.mixup, b.complexity, b.confidence)]
 
@@ -154,8 +159,8 @@ INVARIANT = Claim(
     id="theorem2.invariant",
     title="Bounds without units",
     slide=SLIDE,
-    statement=r"Corrected: the bounds that hold see the sizes of $\theta$ and $x$ through the product $s\,r$ only, as the "
-    r"Rademacher line does through $\sqrt{\xi\mathcal X}$",
+    statement=r"Corrected: the bounds that hold see the sizes of $\theta$ and $x$ through the product $s\,r$ only, as "
+    r"the Rademacher line does through $\sqrt{\xi\mathcal X}$",
     verdict="holds",
     finding="Both bounds, term by term, for units from 1/100 to 1000.",
     check=lambda: _invariant(_corrected_terms),
@@ -167,16 +172,14 @@ INVARIANT = Claim(
 
 
 def _rademacher(printed: bool = False) -> Evidence:
-    """Largest R/sqrt(xi X/n) over random inputs, sup over theta at fixed inputs; or, as printed, over the inputs too."""
+    """Largest R/sqrt(xi X/n) over random inputs, sup over theta at fixed inputs; or, as printed, over inputs."""
     rng, ratios = np.random.default_rng(0), []
     for _ in range(60):
         n, d, xi = int(rng.integers(1, 11)), int(rng.integers(1, 5)), rng.uniform(0.1, 10)
         x = rng.normal(size=(n, d)) * rng.uniform(0.1, 3, (n, 1))
         largest_square = (x**2).sum(1).max()
-        if printed:  # x_i = eps_i sqrt(X) theta/||theta|| is allowed, and gives ||theta|| sqrt(X) for every eps
-            value = math.sqrt(xi * largest_square)
-        else:
-            value = rademacher(x, xi)
+        # printed: x_i = eps_i sqrt(X) theta/||theta|| is allowed, and gives ||theta|| sqrt(X) for every eps
+        value = math.sqrt(xi * largest_square) if printed else rademacher(x, xi)
         ratios.append(value / math.sqrt(xi * largest_square / n))
     largest = max(ratios)
     return Evidence(
@@ -205,11 +208,11 @@ CLAIMS = (
         id="theorem2.qhat-step",
         title="From γ to a bound on θᵀx",
         slide=SLIDE,
-        statement=r"$\Theta=\{\sup_x\lvert\hat q(x)\rvert\le\gamma\}$, used with the factor $\gamma/(1+L_A)$ as if it gave "
-        r"$\lvert\theta^\top x\rvert\le\gamma/(1+L_A)$",
+        statement=r"$\Theta=\{\sup_x\lvert\hat q(x)\rvert\le\gamma\}$, used with the factor $\gamma/(1+L_A)$ as if it "
+        r"gave $\lvert\theta^\top x\rvert\le\gamma/(1+L_A)$",
         verdict="fails as printed",
-        finding=r"$\lvert y-A'\rvert\le1+L_A$ makes $\lvert\hat q\rvert$ the smaller side. One point: $e^u=3$, $y=1$ has "
-        r"$\hat q=u/4=0.27$, so $\gamma/2=0.14$, and $u=1.10$. On separable data $\Theta$ is not even bounded for "
+        finding=r"$\lvert y-A'\rvert\le1+L_A$ makes $\lvert\hat q\rvert$ the smaller side. One point: $e^u=3$, $y=1$ "
+        r"has $\hat q=u/4=0.27$, so $\gamma/2=0.14$, and $u=1.10$. On separable data $\Theta$ is not even bounded for "
         r"$\gamma\ge W(1/e)=0.278$: $\hat q\to0$ at rightly classified points.",
         check=_step,
         control=lambda: _step(both_labels=True),
@@ -220,12 +223,12 @@ CLAIMS = (
         id="theorem2.units",
         title="The middle term has a unit",
         slide=SLIDE,
-        statement=r"The middle term $2\hat\eta\eta L_A\gamma\mathcal X/(\sqrt n(1+L_A))$ belongs to the problem, whatever "
-        "unit the inputs are measured in",
+        statement=r"The middle term $2\hat\eta\eta L_A\gamma\mathcal X/(\sqrt n(1+L_A))$ belongs to the problem, "
+        "whatever unit the inputs are measured in",
         verdict="fails as printed",
-        finding=r"Under $x\to cx$, $\theta\to\theta/c$ every loss, $\hat q$ and $\gamma$ stay as they are; this term is "
-        r"multiplied by $c$, or by $c^2$ if $\mathcal X$ bounds $\lVert x\rVert^2$. If the theorem held in all units it "
-        "would hold without the term.",
+        finding=r"Under $x\to cx$, $\theta\to\theta/c$ every loss, $\hat q$ and $\gamma$ stay as they are; this term "
+        r"is multiplied by $c$, or by $c^2$ if $\mathcal X$ bounds $\lVert x\rVert^2$. If the theorem held in all "
+        "units it would hold without the term.",
         check=lambda: _units(PRINTED),
         control=lambda: _units({"corrected bounds": _corrected_terms}),
         corrected=INVARIANT,
@@ -235,11 +238,11 @@ CLAIMS = (
         id="theorem2.rademacher",
         title="The Rademacher complexity",
         slide=SLIDE,
-        statement=r"$\mathcal R(\hat\Theta,S)=\mathbb E_\epsilon\sup_{\lVert x_i\rVert^2\le\mathcal X}\frac1n\sum\epsilon_i"
-        r"\theta^\top x_i\le\sqrt{\xi\mathcal X}/\sqrt n$",
+        statement=r"$\mathcal R(\hat\Theta,S)=\mathbb E_\epsilon\sup_{\lVert x_i\rVert^2\le\mathcal "
+        r"X}\frac1n\sum\epsilon_i\theta^\top x_i\le\sqrt{\xi\mathcal X}/\sqrt n$",
         verdict=r"holds if the supremum is over $\lVert\theta\rVert^2\le\xi$, at fixed inputs",
-        finding=r"Over the inputs, as printed, it is $\lVert\theta\rVert\sqrt{\mathcal X}$ for every $\epsilon$ (take $x_i$ "
-        r"along $\epsilon_i\theta$): larger by $\sqrt n$.",
+        finding=r"Over the inputs, as printed, it is $\lVert\theta\rVert\sqrt{\mathcal X}$ for every $\epsilon$ (take "
+        r"$x_i$ along $\epsilon_i\theta$): larger by $\sqrt n$.",
         check=_rademacher,
         control=lambda: _rademacher(printed=True),
     ),
@@ -247,8 +250,8 @@ CLAIMS = (
         id="theorem2.rademacher-tight",
         title="How tight the Rademacher line is",
         slide=SLIDE,
-        statement=r"Addition: the bound is reached by orthogonal inputs; for $n/d$ copies of $d$ axes the ratio tends to "
-        r"$\sqrt{2/d}\;\Gamma(\frac{d+1}2)/\Gamma(\frac d2)$",
+        statement=r"Addition: the bound is reached by orthogonal inputs; for $n/d$ copies of $d$ axes the ratio tends "
+        r"to $\sqrt{2/d}\;\Gamma(\frac{d+1}2)/\Gamma(\frac d2)$",
         verdict="holds",
         finding=r"0.798 ($=\sqrt{2/\pi}$), 0.886, 0.975 in $d=1$, 2, 10: no constant below 1 will do, and none is far "
         "off. Exact, by convolution.",
