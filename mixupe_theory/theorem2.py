@@ -29,6 +29,7 @@ from mixupe_theory.generalization import (
     corrected_bound,
     corrected_gap,
     data_dependent_bound,
+    data_dependent_gap,
     replacement_share,
 )
 from mixupe_theory.glm import GLM, LOGISTIC, require_glm
@@ -53,6 +54,7 @@ __all__ = [
     "counterexample",
     "coverage",
     "data_dependent_bound",
+    "data_dependent_gap",
     "printed_bound",
     "rademacher",
     "rademacher_limit",

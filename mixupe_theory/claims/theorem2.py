@@ -69,7 +69,7 @@ def _fails(restored: bool = False, eta: float = 1.0) -> Evidence:
     )
 
 
-def _probability_of_failure(printed: Printed, two: FiniteDistribution, n: int) -> float:
+def probability_of_failure(printed: Printed, two: FiniteDistribution, n: int) -> float:
     """Exactly, over the n + 1 kinds of samples (those beyond 20 standard deviations, less than 1e-80, left out)."""
     reach = min(n // 2, math.ceil(10 * math.sqrt(n)))
     k = np.arange(n // 2 - reach, n // 2 + reach + 1)
@@ -84,7 +84,7 @@ def _readings(growth: float = 0.0) -> Evidence:
         theta, gamma = (-THETA, 0.75 * THETA) if left == "test" else (THETA, two.gamma)
         for bound_B, n in ((1, 2000), (10, 10**5), (100, 4 * 10**6)):
             printed = Printed(LAW, [[theta]], 1.0, gamma, 1.0, bound_B * n**growth, left, frozen)
-            probability = _probability_of_failure(printed, two, n)
+            probability = probability_of_failure(printed, two, n)
             least[left] = min(least.get(left, 1.0), probability)
     measured = {f"left side {left}: least probability of failure": value for left, value in least.items()}
     return Evidence(

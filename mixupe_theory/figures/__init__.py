@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from mixupe_theory.figures import implicit_bias, implicit_bias_ends, mixup_loss, objective, theorem1
+from mixupe_theory.figures import (
+    implicit_bias,
+    implicit_bias_ends,
+    mixup_loss,
+    objective,
+    theorem1,
+    theorem2,
+    theorem2_bounds,
+)
 from mixupe_theory.figures.base import FigureSpec
 from mixupe_theory.plotting import SavedFigure, save_figure
 
-_MODULES = (mixup_loss, theorem1, objective, implicit_bias, implicit_bias_ends)
+_MODULES = (mixup_loss, theorem1, objective, implicit_bias, implicit_bias_ends, theorem2, theorem2_bounds)
 FIGURES: dict[str, FigureSpec] = {spec.name: spec for module in _MODULES for spec in module.FIGURES}
 
 __all__ = ["FIGURES", "FigureSpec", "regenerate"]
