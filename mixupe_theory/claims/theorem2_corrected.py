@@ -271,8 +271,8 @@ CLAIMS = (
         statement=r"Addition: on both data sets the tighter bound is below $\log2$, the loss of $\theta=0$, at the "
         "best of the radii $s=1/4$, 1/2, 1",
         verdict="holds if inputs are clipped to their median norm",
-        finding=r"Digits 3 against 8 ($n=322$): 0.6919, just below $\log2=0.6931$; breast cancer ($n=513$): 0.6656. If the "
-        "loss stayed, from $n=299$ and 180 on; the corrected bound from 1126 and 683. The clipping was chosen after "
+        finding=r"Digits 3 against 8 ($n=322$): 0.6919, just below $\log2=0.6931$; breast cancer ($n=513$): 0.6656. If "
+        "the loss stayed, from $n=299$ and 180 on; the corrected bound from 1126 and 683. The clipping was chosen after "
         "looking: at the 75 % quantile digits come out above.",
         check=_informative,
         control=lambda: _informative("corrected"),
