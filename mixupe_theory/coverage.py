@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.stats import binomtest
+from tqdm import tqdm
 
 from mixupe_theory import _validation as check
 from mixupe_theory.distributions import FiniteDistribution
@@ -107,7 +108,8 @@ class Corrected:
                 f"{self.input_bound:g}"
             )
         largest, error = -np.inf, 0.0
-        for theta in ball_grid(self.theta_bound, getattr(samples.distribution, "dimension", 1), points):
+        grid = ball_grid(self.theta_bound, getattr(samples.distribution, "dimension", 1), points)
+        for theta in tqdm(grid, "theta", leave=False, delay=3):
             gaps, uncertainty = samples.gaps(theta, self.glm)
             largest, error = np.maximum(largest, gaps), max(error, uncertainty)
         steep = self.glm.slope(self.theta_bound * self.input_bound) * self.input_bound * samples.variation

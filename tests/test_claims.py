@@ -268,7 +268,7 @@ def test_select():
 
 
 def test_parallel_rows_equal_serial_ones_in_order():
-    claims = select(["theorem1.gradient-of-h", "theorem1.every-order-counts", "tables.images"])
+    claims = select(["theorem1.gradient-of-h", "theorem1.every-order-counts", "training.images"])
     assert list(report.recompute_all(claims, 2)) == list(report.recompute_all(claims, 1))
 
 

@@ -83,8 +83,29 @@ Markdown(report.verdict_markdown(topics["theorem1"]))
 Markdown(report.verdict_markdown(topics["objective"]))
 
 # %% [markdown]
+# ## Implicit bias
+# Story and figures: [04_implicit_bias](04_implicit_bias.ipynb).
+
+# %%
+Markdown(report.verdict_markdown(topics["implicit_bias"]))
+
+# %% [markdown]
+# ## Theorem 2
+# Story and figures: [05_theorem2](05_theorem2.ipynb).
+
+# %%
+Markdown(report.verdict_markdown(topics["theorem2"]))
+
+# %% [markdown]
+# ## The printed tables
+# What their own numbers support. Story and figures: [06_tables](06_tables.ipynb).
+
+# %%
+Markdown(report.verdict_markdown(topics["tables"]))
+
+# %% [markdown]
 # ## Open: not checked yet
-# The implicit bias, Theorem 2 and the printed tables keep their rows until a check takes their place.
+# The experiments, by training: each keeps its row until a check takes its place.
 
 # %%
 Markdown(report.verdict_markdown(row for row in rows if row.claim.is_open))
