@@ -50,14 +50,14 @@ def _excess(n: int, bound_B: int, restored: bool = False):
     return c["limit"] - (c["opposite"] - c["same"]) / (2 * n) - right
 
 
-def _fails(restored: bool = False, eta: float = 1.0) -> Evidence:
+def _fails(restored: bool = False) -> Evidence:
     """For each B: the n from which the bound fails, proved by intervals on both sides of it, and counted on samples."""
-    two, sound, found = two_points(eta), True, {}
+    two, sound, found = two_points(), True, {}
     for bound_B in CONSTANTS:
         n = two.fails_from(bound_B, DELTA)
         sound = sound and _excess(n, bound_B, restored).a > 0 and _excess(n - 1, bound_B, restored).b < 0
         even = n + n % 2
-        printed = Printed(LAW, [[THETA]], eta, two.gamma, 1.0, bound_B, restored=restored)
+        printed = Printed(LAW, [[THETA]], two.eta, two.gamma, 1.0, bound_B, restored=restored)
         counts = np.array([[even // 2, even // 2], [even // 2 + 1, even // 2 - 1], [even, 0]])
         sound = sound and bool((printed.margins(CountedSamples(two, even, LAW, counts), DELTA, 0)[1] < 0).all())
         found[f"n from which it fails, B = {bound_B}"] = n
