@@ -88,6 +88,16 @@ def test_readme_minimizer_runs():
     assert names["found"].unique
 
 
+def test_readme_bound_runs():
+    """The lines that bound a linear model's loss, as printed."""
+    blocks = re.findall(r"```python\n(.*?)```", (paths.ROOT / "README.md").read_text(), re.DOTALL)
+    code = next(block for block in blocks if "data_dependent_bound(" in block)
+    x = np.random.default_rng(0).uniform(-0.5, 0.5, (40, 2))
+    names = {"BetaLaw": BetaLaw, "theta": np.array([0.6, -0.8]), "x": x, "y": (x[:, 0] > 0).astype(float)}
+    exec(code, names)
+    assert names["bound"].total > names["bound"].mixup > 0
+
+
 def test_readme_training_loop_runs():
     """The lines that train with MixupE, as printed, lower the loss of a small model."""
     text = (paths.ROOT / "README.md").read_text()

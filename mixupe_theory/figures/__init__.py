@@ -7,6 +7,7 @@ from mixupe_theory.figures import (
     implicit_bias_ends,
     mixup_loss,
     objective,
+    tables,
     theorem1,
     theorem2,
     theorem2_bounds,
@@ -14,7 +15,7 @@ from mixupe_theory.figures import (
 from mixupe_theory.figures.base import FigureSpec
 from mixupe_theory.plotting import SavedFigure, save_figure
 
-_MODULES = (mixup_loss, theorem1, objective, implicit_bias, implicit_bias_ends, theorem2, theorem2_bounds)
+_MODULES = (mixup_loss, theorem1, objective, implicit_bias, implicit_bias_ends, theorem2, theorem2_bounds, tables)
 FIGURES: dict[str, FigureSpec] = {spec.name: spec for module in _MODULES for spec in module.FIGURES}
 
 __all__ = ["FIGURES", "FigureSpec", "regenerate"]
