@@ -16,14 +16,15 @@ from tqdm import tqdm
 
 from mixupe_theory import _validation as check
 from mixupe_theory.distributions import FiniteDistribution
-from mixupe_theory.generalization import corrected_gap, data_dependent_gap
-from mixupe_theory.glm import GLM, LOGISTIC
-from mixupe_theory.mixing import BetaLaw
+from mixupe_theory.generalization import corrected_gap, data_dependent_gap, second_moment_bound
+from mixupe_theory.glm import GLM, LOGISTIC, require_glm
+from mixupe_theory.mixing import BetaLaw, check_law
 from mixupe_theory.samples import many_samples
 
-GRIDS = (8, 32, 128)  # points along the radius, coarse to fine
+GRIDS = {1: (64, 256), 2: (8, 32, 128)}  # points along the radius, by dimension, coarse to fine
 CONFIDENCE = 0.99  # of the interval for the share
 LEFT_SIDES = ("loss", "mixup", "test")
+INPUT_READINGS = ("norm", "squared")
 
 
 @dataclass(frozen=True)
@@ -36,8 +37,8 @@ class Coverage:
         high: Upper end.
         draws: Number of independent samples.
         undecided: Samples that the finest grid left open; they count as failures.
-        largest_use: The largest part of the allowed gap that a sample was seen to use, sup (E L_mix - L_mix)/gap;
-            NaN for a bound that states no gap.
+        most_used: The largest part of the allowed gap that a sample used, sup (E L_mix - L_mix)/gap, as a certified
+            interval: as wide as the grid is coarse. NaN for a bound that states no gap.
     """
 
     share: float
@@ -45,10 +46,17 @@ class Coverage:
     high: float
     draws: int
     undecided: int
-    largest_use: float
+    most_used: tuple[float, float]
 
 
-def coverage(bound, distribution, n: int, draws: int, failure_prob: float, generator: np.random.Generator) -> Coverage:
+def coverage(
+    bound,
+    distribution,
+    n: int,
+    draws: int,
+    failure_prob: float,
+    generator: np.random.Generator,
+) -> Coverage:
     """Count how often ``bound`` holds for all theta in its Theta.
 
     Args:
@@ -70,21 +78,26 @@ def coverage(bound, distribution, n: int, draws: int, failure_prob: float, gener
         >>> coin = FiniteDistribution([[1.0], [-1.0]], [1, 0], [0.5, 0.5])
         >>> bound = Corrected(BetaLaw(1.0), theta_bound=2.0, input_bound=1.0)
         >>> held = coverage(bound, coin, 100, 500, 0.05, np.random.default_rng(0))
-        >>> held.share, held.low > 0.95, held.largest_use < 0.5
+        >>> held.share, held.low > 0.95, held.most_used[1] < 0.5
         (1.0, True, True)
     """
+    if not (callable(getattr(bound, "margins", None)) and hasattr(bound, "law")):
+        raise TypeError(f"bound must have a method margins and an attribute law, got {type(bound).__name__}")
     failure_prob = check.probability("failure_prob", failure_prob)
     samples = many_samples(distribution, n, draws, bound.law, check.generator(generator))
-    for points in GRIDS:
+    for points in GRIDS[min(_dimension(distribution), 2)]:
         low, high = bound.margins(samples, failure_prob, points)
         undecided = int(((low < 0) & (high >= 0)).sum())
         if not undecided:
             break
     held = int((low >= 0).sum())
     interval = binomtest(held, draws).proportion_ci(CONFIDENCE, method="exact")
-    allowed = bound.allowed(samples, failure_prob) if hasattr(bound, "allowed") else None
-    use = math.nan if allowed is None else float((1 - high / allowed).max())
-    return Coverage(held / draws, float(interval.low), float(interval.high), draws, undecided, use)
+    most_used = (math.nan, math.nan)
+    if hasattr(bound, "allowed"):
+        allowed = bound.allowed(samples, failure_prob)
+        unit = np.where(allowed > 0, allowed, 1.0)  # no gap: none used
+        most_used = tuple(float(((allowed - margin) / unit).max()) for margin in (high, low))
+    return Coverage(held / draws, float(interval.low), float(interval.high), draws, undecided, most_used)
 
 
 @dataclass(frozen=True)
@@ -96,19 +109,21 @@ class Corrected:
     input_bound: float
     glm: GLM = LOGISTIC
 
+    def __post_init__(self):
+        check_law(self.law)
+        require_glm(self.glm)
+        check.nonnegative("theta_bound", self.theta_bound)
+        check.nonnegative("input_bound", self.input_bound)
+
     def allowed(self, samples, failure_prob: float):
         """The gap that the bound allows, a number or (draws,)."""
         return sum(corrected_gap(samples.n, failure_prob=failure_prob, **self._constants))
 
     def margins(self, samples, failure_prob: float, points: int) -> tuple[np.ndarray, np.ndarray]:
         """allowed - sup_theta (E L_mix - L_mix), certified: lower and upper end."""
-        if samples.distribution.input_bound > self.input_bound * (1 + 1e-12):
-            raise ValueError(
-                f"input_bound must be at least the distribution's, {samples.distribution.input_bound:g}, got "
-                f"{self.input_bound:g}"
-            )
+        _covers(self.input_bound, samples.distribution.input_bound)
         largest, error = -np.inf, 0.0
-        grid = ball_grid(self.theta_bound, getattr(samples.distribution, "dimension", 1), points)
+        grid = ball_grid(self.theta_bound, _dimension(samples.distribution), points)
         for theta in tqdm(grid, "theta", leave=False, delay=3):
             gaps, uncertainty = samples.gaps(theta, self.glm)
             largest, error = np.maximum(largest, gaps), max(error, uncertainty)
@@ -126,8 +141,9 @@ class DataDependent(Corrected):
 
     def allowed(self, samples, failure_prob: float):
         """The gap that the bound allows each sample, (draws,)."""
-        moments = samples.second_moments()
-        return sum(data_dependent_gap(samples.n, moments, self.law, failure_prob=failure_prob, **self._constants))
+        n, estimates = samples.n, samples.second_moments()
+        moments = second_moment_bound(n, estimates, input_bound=self.input_bound, failure_prob=failure_prob)
+        return sum(data_dependent_gap(n, moments, self.law, failure_prob=failure_prob, **self._constants))
 
 
 @dataclass(frozen=True)
@@ -138,13 +154,19 @@ class Printed:
         law: The law of lambda.
         thetas: Candidates, (m, d); those with abs(q_hat) > gamma somewhere on the support are not in Theta.
         eta: The weight of R.
-        gamma: The deck's gamma.
-        input_bound: The deck's X.
-        bound_B: The deck's B.
+        gamma: The deck's gamma, >= 0.
+        input_bound: The deck's X, >= 0.
+        bound_B: The deck's B, >= 0.
         left: What the left side means: "loss" for E_S L(theta, S), "mixup" for E_S L_n^mix, "test" for the test risk.
         eta_hat: None where eta_hat is each sample's own; or a number, frozen.
         restored: Add eta_hat eta R(theta, S), the term that the print drops.
         glm: A, A' and L_A.
+        input_reading: What X bounds, "norm" or "squared" norm.
+
+    Raises:
+        TypeError: If an argument has the wrong type.
+        ValueError: If a value is not allowed; from ``margins``, if Theta is empty, an input outside the bound, or the
+            loss may be negative where left is "loss": in value L(theta, S) is then not L_n^mix.
     """
 
     law: BetaLaw
@@ -157,19 +179,29 @@ class Printed:
     eta_hat: float | None = None
     restored: bool = False
     glm: GLM = LOGISTIC
+    input_reading: str = "norm"
+
+    def __post_init__(self):
+        check_law(self.law)
+        require_glm(self.glm)
+        for name in ("eta", "gamma", "input_bound", "bound_B"):
+            check.nonnegative(name, getattr(self, name))
+        if self.eta_hat is not None:
+            check.nonnegative("eta_hat", self.eta_hat)
+        check.choice("left", self.left, LEFT_SIDES)
+        check.choice("input_reading", self.input_reading, INPUT_READINGS)
 
     def margins(self, samples, failure_prob: float, points: int) -> tuple[np.ndarray, np.ndarray]:
         """Right side - left side, the least over the listed theta in Theta; both ends are the same."""
         del points  # nothing is approximated
-        check.choice("left", self.left, LEFT_SIDES)
-        check.nonnegative("gamma", self.gamma)
         n, law = samples.n, samples.distribution
         if not isinstance(law, FiniteDistribution):
             raise TypeError(f"distribution must be a FiniteDistribution for a printed bound, got {type(law).__name__}")
+        _covers(self.input_bound, law.input_bound ** (2 if self.input_reading == "squared" else 1))
         confidence = self.bound_B * math.sqrt(math.log(1 / failure_prob) / (2 * n))
         least = np.full(len(samples.counts), np.inf)
         for theta in np.atleast_2d(self.thetas):
-            if np.abs(self.glm.q_hat(law.x @ theta, law.y)).max() > self.gamma * (1 + 1e-12):
+            if not in_theta(law.x @ theta, law.y, self.gamma, self.glm):
                 continue
             mixup, regularizer = samples.mixup_losses(theta, self.glm), samples.regularizers(theta, self.glm)
             eta_hat = scaling(mixup, regularizer, self.eta) if self.eta_hat is None else self.eta_hat
@@ -188,11 +220,28 @@ class Printed:
         law = samples.distribution
         if self.left == "test":
             return law.risk(theta, self.glm)
+        u = law.x @ theta
+        if self.left == "loss" and self.eta_hat is None and self.glm.loss_range(float(np.abs(u).max()))[0] < 0:
+            raise ValueError(f"left must not be 'loss' for glm {self.glm.name!r}, whose loss may be negative")
         mixup = law.expected_mixup_loss(theta, self.law, samples.n, self.glm)
         if self.left == "mixup" or self.eta_hat is None:  # with its own eta_hat, L(theta, S) = L_n^mix(theta, S)
             return mixup
-        q_hat = np.abs(self.glm.q_hat(law.x @ theta, law.y))
+        q_hat = np.abs(self.glm.q_hat(u, law.y))
         return self.eta_hat * (mixup + self.eta * self.law.tilted().a_moment(1) * float(law.p @ q_hat))
+
+
+def _dimension(distribution) -> int:
+    return distribution.dimension if isinstance(distribution, FiniteDistribution) else 1
+
+
+def _covers(input_bound: float, largest: float) -> None:
+    if largest > input_bound * (1 + 1e-12):  # rounding
+        raise ValueError(f"input_bound must be at least the distribution's, {largest:g}, got {input_bound:g}")
+
+
+def in_theta(u: np.ndarray, y: np.ndarray, gamma: float, glm: GLM) -> bool:
+    """Whether abs(q_hat) <= gamma at all points u = theta^T x, up to the rounding of y - A', 1e-12 at most."""
+    return bool(np.abs(glm.q_hat(u, y)).max() <= gamma + 1e-12 * np.abs(u).max())
 
 
 def scaling(mixup, regularizer, eta: float):
@@ -210,12 +259,13 @@ def ball_grid(radius: float, d: int, points: int) -> np.ndarray:
     """Points (m, d) of the ball such that each of its points is within radius/points of one.
 
     Raises:
-        ValueError: If d is neither 1 nor 2: a grid would be too large.
+        ValueError: If d is neither 1 nor 2: a grid would be too large; or points is less than 1.
 
     Example:
         >>> ball_grid(1.0, 1, 2).ravel()
         array([-0.5,  0.5])
     """
+    points = check.integer("points", points, least=1)
     if d == 1:
         return radius * ((2 * np.arange(points) + 1) / points - 1)[:, None]
     if d != 2:

@@ -93,7 +93,11 @@ class SampledDistribution:
     Args:
         draw: Called with a size and a ``numpy.random.Generator``; returns ``(x, y)`` of independent points, (size, d)
             and (size,).
-        input_bound: A number that no ||x|| exceeds.
+        input_bound: A positive number that no ||x|| exceeds.
+
+    Raises:
+        TypeError: If draw is no function, or input_bound no number.
+        ValueError: If input_bound is not positive; from ``sample``, if draw returns what is not allowed.
 
     Example:
         >>> def draw(size, rng):
@@ -110,10 +114,17 @@ class SampledDistribution:
     draw: Callable
     input_bound: float
 
+    def __post_init__(self):
+        if not callable(self.draw):
+            raise TypeError(f"draw must be a function of (size, generator), got {type(self.draw).__name__}")
+        object.__setattr__(self, "input_bound", check.positive("input_bound", self.input_bound))
+
     def sample(self, n: int, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """``(x, y)`` of n independent points, checked, (n, d) and (n,)."""
         n = check.integer("n", n, least=1)
         x, y = inputs_and_labels(*self.draw(n, check.generator(generator)))
+        if len(x) != n:
+            raise ValueError(f"draw must return as many points as it is asked for, {n}, got {len(x)}")
         within_bound(x, self.input_bound)
         return x, y
 
@@ -133,10 +144,12 @@ class SampledDistribution:
         return float(values.mean()), float(values.std(ddof=1) / samples**0.5)
 
 
-def within_bound(x: np.ndarray, input_bound: float, name: str = "input_bound") -> None:
-    """Raise a ValueError if a row of x is longer than input_bound, up to rounding."""
-    norms = np.linalg.norm(x, axis=1)
-    if norms.max() > input_bound * (1 + 1e-12):
+def within_bound(x: np.ndarray, input_bound: float, *, squared: bool = False) -> None:
+    """Raise a ValueError if a row of x is longer than input_bound (``squared``: if its square is larger)."""
+    size, sizes = ("||x_{}||^2", (x**2).sum(1)) if squared else ("||x_{}||", np.linalg.norm(x, axis=1))
+    if sizes.max() > input_bound * (1 + 1e-12):  # rounding
+        at = sizes.argmax()
         raise ValueError(
-            f"{name} must be at least every ||x_i||, got {input_bound:g} but ||x_{norms.argmax()}|| = {norms.max():.6g}"
+            f"input_bound must be at least every {size.format('i')}, got {input_bound:g} but {size.format(at)} = "
+            f"{sizes[at]:.6g}"
         )

@@ -6,7 +6,8 @@ in u for abs(u) <= U. With probability at least 1 - delta over samples of n >= 2
     E L_n^mix(theta, S) <= L_n^mix(theta, S)
         + 2 L s r [(1 - 1/n)/sqrt(floor(n/2)) + n^(-3/2)] + 2 M sqrt(log(1/delta)/(2n)).
 
-As L(theta, S) = L_n^mix(theta, S) in value, this is also a bound on the expected MixupE loss, with no eta in it.
+Where the loss is not negative L(theta, S) = L_n^mix(theta, S) in value, and this is also a bound on the expected MixupE
+loss, with no eta in it.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from mixupe_theory.mixing import BetaLaw, check_law
 
 MOMENT_SHARE = 0.1  # of delta, spent on estimating second moments
 _REPLACEMENTS = 201  # grid points per variable
+_LARGEST = 1e300  # of theta_bound * input_bound
 
 
 @dataclass(frozen=True)
@@ -127,11 +129,12 @@ def data_dependent_bound(
         (0.4233, 0.097, 0.1019)
     """
     x, y, theta = _problem(theta, x, y, law, theta_bound, input_bound, glm)
-    moment = mixed_second_moment(len(x), float((x**2).sum(1).mean()), float((x.mean(0) ** 2).sum()), law)
-    gap = data_dependent_gap(
-        len(x), moment, law, theta_bound=theta_bound, input_bound=input_bound, failure_prob=failure_prob, glm=glm
-    )
-    return Bound(glm_mixup_loss(x @ theta, y, law, glm), float(gap[0]), gap[1])
+    failure_prob = check.probability("failure_prob", failure_prob)
+    estimate = mixed_second_moment(len(x), (x**2).sum(1).mean(), (x.mean(0) ** 2).sum(), law)
+    moment = second_moment_bound(len(x), estimate, input_bound=input_bound, failure_prob=failure_prob)
+    sizes = {"theta_bound": theta_bound, "input_bound": input_bound, "failure_prob": failure_prob}
+    complexity, confidence = data_dependent_gap(len(x), moment, law, **sizes, glm=glm)
+    return Bound(glm_mixup_loss(x @ theta, y, law, glm), float(complexity), confidence)
 
 
 def mixed_second_moment(n: int, mean_square, square_mean, law: BetaLaw):
@@ -140,18 +143,34 @@ def mixed_second_moment(n: int, mean_square, square_mean, law: BetaLaw):
     return (1 - 2 * c) * mean_square + 2 * c * (n * square_mean - mean_square) / (n - 1)
 
 
+def second_moment_bound(n: int, estimate, *, input_bound: float, failure_prob: float):
+    """T_hat of :func:`data_dependent_bound` from U-statistics of any shape, delta_2 = delta/10 (Hoeffding, 1963)."""
+    slack = math.sqrt(math.log(1 / (MOMENT_SHARE * failure_prob)) / (2 * (n // 2)))
+    return np.minimum(estimate + input_bound**2 * slack, input_bound**2)
+
+
 def data_dependent_gap(
-    n: int, moment, law: BetaLaw, *, theta_bound: float, input_bound: float, failure_prob: float, glm: GLM = LOGISTIC
+    n: int,
+    second_moment,
+    law: BetaLaw,
+    *,
+    theta_bound: float,
+    input_bound: float,
+    failure_prob: float,
+    glm: GLM = LOGISTIC,
 ):
-    """``(complexity, confidence)`` of :func:`data_dependent_bound` for second moments of any shape."""
+    """``(complexity, confidence)`` of :func:`data_dependent_bound` for second moments T_hat of any shape."""
     n, bound_u = check.integer("n", n, least=2), _range(theta_bound, input_bound, glm)
     delta = check.probability("failure_prob", failure_prob)
-    blocks, (a_0, rho), (low, high) = n // 2, glm.centre(bound_u), glm.loss_range(bound_u)
-    slack = math.sqrt(math.log(1 / (MOMENT_SHARE * delta)) / (2 * blocks))
-    root = np.sqrt(np.minimum(moment + input_bound**2 * slack, input_bound**2))
+    check_law(law)
+    second_moment = check.real_array("second_moment", second_moment)
+    if second_moment.size and second_moment.min() < 0:
+        raise ValueError(f"second_moment must be >= 0, got {second_moment.min():g}")
+    (a_0, rho), (low, high) = glm.centre(bound_u), glm.loss_range(bound_u)
     share = 2 * replacement_share(law, bound_u, glm) * (1 - 1 / n) + 1 / n
     slope = max(abs(a_0), abs(1 - a_0)) + 2 * rho
-    complexity = theta_bound * slope * ((1 - 1 / n) * root / math.sqrt(blocks) + input_bound * n**-1.5)
+    root = np.sqrt(second_moment)
+    complexity = theta_bound * slope * ((1 - 1 / n) * root / math.sqrt(n // 2) + input_bound * n**-1.5)
     return complexity, share * (high - low) * math.sqrt(math.log(1 / ((1 - MOMENT_SHARE) * delta)) / (2 * n))
 
 
@@ -168,7 +187,10 @@ def replacement_share(law: BetaLaw, bound_u: float, glm: GLM = LOGISTIC) -> floa
         >>> round(replacement_share(BetaLaw(1e-6), 1.0), 1), replacement_share(BetaLaw(1.0), 1.0) < 0.6  # ERM has 1/2
         (0.5, True)
     """
+    check_law(law)
+    require_glm(glm)
     bound_u = check.nonnegative("bound_u", bound_u)
+    _examined(glm, bound_u)
     low, high = glm.loss_range(bound_u)
     if high == low:
         return 1.0
@@ -203,6 +225,8 @@ def _range(theta_bound, input_bound, glm) -> float:
     """U = s r, after checking both and A on abs(u) <= U; s < 0 would leave Theta empty."""
     require_glm(glm)
     bound_u = check.nonnegative("theta_bound", theta_bound) * check.nonnegative("input_bound", input_bound)
+    if bound_u > _LARGEST:
+        raise ValueError(f"theta_bound * input_bound must be <= {_LARGEST:g}, got {theta_bound:g} * {input_bound:g}")
     _examined(glm, bound_u)
     return bound_u
 

@@ -109,8 +109,8 @@ class GLM:
                 f"({u[at]:.4g}) = {slopes[at]:.4g}"
             )
         # of a convex function each secant lies between the derivatives at its ends
-        secant, rounding = np.diff(values), _ROUNDING * max(float(np.abs(values).max()), 1.0)
-        step = np.diff(u)
+        secant, step = np.diff(values), np.diff(u)
+        rounding = _ROUNDING * size * step + 1e-13 * float(np.abs(values).max())
         wrong = (secant < slopes[:-1] * step - rounding) | (secant > slopes[1:] * step + rounding)
         if wrong.any():
             raise ValueError(f"glm {self.name!r}: A' is not the derivative of A near u = {u[wrong.argmax()]:.4g}")

@@ -37,7 +37,7 @@ def lambda_rule(law: BetaLaw, glm: GLM, bound_u: float) -> tuple[np.ndarray, np.
     """Nodes and weights of lambda or 1 - lambda, good to 1e-11 of A's size for A between any two points of [-U, U].
 
     Raises:
-        ValueError: If A is not smooth enough for 1024 nodes.
+        ValueError: If 1024 nodes do not suffice.
     """
     u = np.linspace(-bound_u, bound_u, 21)
     m, fine = FIRST_RULE, _average(law, glm, u, u, FIRST_RULE)
@@ -46,7 +46,10 @@ def lambda_rule(law: BetaLaw, glm: GLM, bound_u: float) -> tuple[np.ndarray, np.
         if np.abs(fine - coarse).max() <= ACCURACY * max(float(np.abs(fine).max()), 1.0):
             return symmetrized_quadrature(law, 2 * m)
         m *= 2
-    raise ValueError(f"glm {glm.name!r}: A is not smooth enough for abs(u) <= {bound_u:g}: {m} nodes do not settle")
+    raise ValueError(
+        f"glm {glm.name!r}: for abs(u) <= {bound_u:g} the integral of A over lambda needs more than {m} nodes: A has a "
+        "kink, or abs(u) is too large"
+    )
 
 
 def _average(law: BetaLaw, glm: GLM, u: np.ndarray, v: np.ndarray, m: int) -> np.ndarray:

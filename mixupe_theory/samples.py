@@ -18,11 +18,11 @@ from mixupe_theory import _validation as check
 from mixupe_theory.distributions import FiniteDistribution, SampledDistribution
 from mixupe_theory.generalization import mixed_second_moment
 from mixupe_theory.glm import GLM
-from mixupe_theory.linear_mixup import pair_losses, spread_moment
+from mixupe_theory.linear_mixup import ACCURACY, pair_losses, spread_moment
 from mixupe_theory.mixing import BetaLaw
 
 DEGREE, POLYNOMIAL_ERROR = 30, 1e-9  # of the polynomial that stands for A
-POPULATION, SIGMAS = 200_000, 5.0  # Monte-Carlo draws for the population side, half width of its interval
+POPULATION, SIGMAS = 50_000, 5.0  # Monte-Carlo draws for the population side, half width of its interval
 
 
 def many_samples(distribution, n: int, draws: int, law: BetaLaw, generator: np.random.Generator):
@@ -65,9 +65,10 @@ class CountedSamples:
         return self.law.tilted().a_moment(1) * (self.counts @ q_hat) / self.n
 
     def gaps(self, theta: np.ndarray, glm: GLM) -> tuple[np.ndarray, float]:
-        """E L_n^mix(theta, S) - L_n^mix(theta, S), (draws,), and its error, which is rounding."""
+        """E L_n^mix(theta, S) - L_n^mix(theta, S), (draws,), and its error, that of the integral over lambda."""
         expected = self.distribution.expected_mixup_loss(theta, self.law, self.n, glm)
-        return expected - self.mixup_losses(theta, glm), 0.0
+        largest = float(np.abs(glm.log_partition(self.distribution.x @ theta)).max())
+        return expected - self.mixup_losses(theta, glm), 2 * ACCURACY * max(largest, 1.0)
 
     def second_moments(self) -> np.ndarray:
         """U-statistics of ||lambda x_i + (1 - lambda) x_j||^2, (draws,)."""

@@ -12,14 +12,17 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import expit
 
 from mixupe_theory import _validation as check
 from mixupe_theory.coverage import (
+    INPUT_READINGS,
     Corrected,
     Coverage,
     DataDependent,
     Printed,
     coverage,
+    in_theta,
     printed_complexity,
     scaling,
 )
@@ -60,8 +63,6 @@ __all__ = [
     "rademacher_limit",
     "replacement_share",
 ]
-
-INPUT_READINGS = ("norm", "squared")
 
 
 @dataclass(frozen=True)
@@ -145,11 +146,11 @@ def printed_bound(
         check.probability("failure_prob", failure_prob),
     )
     check.choice("input_reading", input_reading, INPUT_READINGS)
-    within_bound(x, input_bound if input_reading == "norm" else math.sqrt(input_bound))
+    within_bound(x, input_bound, squared=input_reading == "squared")
     u, n = x @ theta, len(x)
     glm.require(float(np.abs(u).max()))
-    q_hat = np.abs(glm.q_hat(u, y))
-    mixup, regularizer = glm_mixup_loss(u, y, law, glm), law.tilted().a_moment(1) * float(q_hat.mean())
+    regularizer = law.tilted().a_moment(1) * float(np.abs(glm.q_hat(u, y)).mean())
+    mixup = glm_mixup_loss(u, y, law, glm)
     eta_hat = scaling(mixup, regularizer, eta) if eta_hat is None else check.nonnegative("eta_hat", eta_hat)
     complexity = printed_complexity(n, eta_hat, eta, gamma, input_bound, glm)
     confidence = bound_B * math.sqrt(math.log(1 / failure_prob) / (2 * n))
@@ -161,7 +162,7 @@ def printed_bound(
         complexity=float(complexity),
         confidence=confidence,
         total=float(eta_hat * mixup + complexity + confidence),
-        in_theta=bool(q_hat.max() <= gamma * (1 + 1e-12)),
+        in_theta=in_theta(u, y, gamma, glm),
     )
 
 
@@ -208,6 +209,9 @@ class Counterexample(FiniteDistribution):
 
         a quadratic inequality in 1/sqrt(n). (A tie counts as holding.)
 
+        Raises:
+            ValueError: If an argument is not allowed, or n is beyond 2^53, where float64 no longer tells it.
+
         Example:
             >>> counterexample(alpha=1.0, eta=1.0, theta=np.log(3)).fails_from(bound_B=1.0, failure_prob=0.05)
             375
@@ -216,8 +220,10 @@ class Counterexample(FiniteDistribution):
         eta_hat = scaling(self.limit_lhs, self.regularizer, self.eta)
         b = eta_hat * self.eta * self.gamma + bound_B * math.sqrt(math.log(1 / failure_prob) / 2)
         a = (self.opposite - self.same) / 2
-        root = 2 * self.gap / (b + math.sqrt(b**2 + 4 * a * self.gap))  # the positive root t of a t^2 + b t = gap
-        return math.floor(1 / root**2) + 1
+        inverse = (b + math.hypot(b, 2 * math.sqrt(a * self.gap))) / (2 * self.gap)  # 1/t, a t^2 + b t = gap
+        if inverse > 2**26.5:
+            raise ValueError(f"bound_B must leave n below 2^53, got {bound_B:g}: the bound fails at some n beyond")
+        return math.floor(inverse**2) + 1
 
 
 def counterexample(alpha: float, eta: float, theta: float) -> Counterexample:
@@ -230,7 +236,7 @@ def counterexample(alpha: float, eta: float, theta: float) -> Counterexample:
 
     Raises:
         TypeError: If an argument is no number.
-        ValueError: If an argument is not finite and positive.
+        ValueError: If an argument is not finite and positive, or theta too large for the integral over lambda.
 
     Example:
         >>> two = counterexample(alpha=1.0, eta=1.0, theta=np.log(3))
@@ -242,11 +248,11 @@ def counterexample(alpha: float, eta: float, theta: float) -> Counterexample:
     x, y = np.array([[1.0], [-1.0]]), np.array([1.0, 0.0])
     u = x[:, 0] * theta
     (same, opposite), _ = pair_losses(u, y, law, LOGISTIC)
-    gamma = float(LOGISTIC.q_hat(u, y)[0])
+    gamma = theta * float(expit(-theta))  # 1 - sigma(theta) would cancel
     regularizer = law.tilted().a_moment(1) * gamma
     limit = float(same + opposite) / 2
     limit_rhs = float(scaling(limit, regularizer, eta)) * limit
-    gap = limit * eta * regularizer / (limit + eta * regularizer)
+    gap = limit * (eta * regularizer / (limit + eta * regularizer))
     p = np.array([0.5, 0.5])
     return Counterexample(
         x, y, p, law, eta, theta, gamma, regularizer, float(same), float(opposite), limit, limit_rhs, gap

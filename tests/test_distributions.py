@@ -191,6 +191,7 @@ DRAWS = {
         lambda n, rng: (np.arange(n)[:, None] * 1.0, np.ones(n)),
         r"input_bound must be at least every \|\|x_i\|\|, got 1 but \|\|x_4\|\| = 4",
     ),
+    "too few": (lambda n, rng: (np.ones((n - 1, 1)), np.ones(n - 1)), "as many points as it is asked for, 5, got 4"),
 }
 
 
@@ -200,8 +201,20 @@ def test_what_is_drawn_is_checked(draw, words):
         SampledDistribution(draw, 1.0).sample(5, RNG)
 
 
+@pytest.mark.parametrize(
+    ("draw", "input_bound"), [(None, 1.0), (LAW.sample, 0.0), (LAW.sample, NAN), (LAW.sample, "1")]
+)
+def test_bad_sampled_laws(draw, input_bound):
+    with pytest.raises(
+        (TypeError, ValueError), match=r"draw must be a function|input_bound must be a finite number > 0"
+    ):
+        SampledDistribution(draw, input_bound)
+
+
 def test_bound_up_to_rounding():
     x = np.array([[0.6, 0.8], [0.1, 0.1]])
     within_bound(x, 1 - 1e-13)
-    with pytest.raises(ValueError, match=r"radius must be at least every.*\|\|x_0\|\| = 1"):
-        within_bound(x, 1 - 1e-9, "radius")
+    with pytest.raises(ValueError, match=r"input_bound must be at least every \|\|x_i\|\|, .*\|\|x_0\|\| = 1"):
+        within_bound(x, 1 - 1e-9)
+    with pytest.raises(ValueError, match=r"every \|\|x_i\|\|\^2, got 0\.25 but \|\|x_0\|\|\^2 = 1"):
+        within_bound(x, 0.25, squared=True)

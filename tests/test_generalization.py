@@ -33,6 +33,7 @@ from mixupe_theory.generalization import (
     data_dependent_bound,
     data_dependent_gap,
     replacement_share,
+    second_moment_bound,
 )
 from mixupe_theory.glm import GLM, LOGISTIC
 
@@ -187,6 +188,13 @@ def test_without_its_savings_the_tighter_bound_is_the_corrected_one_s(seed, law,
     assert (np.diff(data_dependent_gap(n, moments, law, **sizes)[0].ravel()) >= 0).all()
 
 
+def test_second_moment_bound_by_hand():
+    """Hoeffding's inequality for U-statistics at delta/10, on floor(n/2) pairs; never above r^2."""
+    slack = 4 * math.sqrt(math.log(200) / (2 * 250))
+    found = second_moment_bound(501, np.array([1.0, 3.9]), input_bound=2.0, failure_prob=0.05)
+    assert found.tolist() == pytest.approx([1 + slack, 4.0], rel=1e-14)
+
+
 # --- refusals and edges
 
 GOOD = {
@@ -205,6 +213,7 @@ BAD = {
     "input outside": ({"input_bound": 0.9}, ValueError, r"input_bound must be at least.*got 0\.9 but \|\|x_0\|\| = 1"),
     "theta outside": ({"theta_bound": 0.9}, ValueError, r"theta_bound must be at least \|\|theta\|\|, got 0\.9"),
     "theta_bound negative": ({"theta_bound": -1.0}, ValueError, "theta_bound must be a finite number >= 0"),
+    "theta_bound huge": ({"theta_bound": 1e308}, ValueError, r"theta_bound \* input_bound must be <= 1e\+300"),
     "theta_bound infinite": ({"theta_bound": INF}, ValueError, "theta_bound must be"),
     "input_bound negative": ({"input_bound": -1.0}, ValueError, "input_bound must be"),
     "no rows": ({"x": np.zeros((0, 1)), "y": []}, ValueError, "x must have n >= 1 rows"),
@@ -233,6 +242,20 @@ def test_gaps_of_a_bad_n(n):
         corrected_gap(n, **sizes)
     with pytest.raises((TypeError, ValueError), match="n must be an integer >= 2"):
         data_dependent_gap(n, 1.0, LAWS[0], **sizes)
+
+
+@pytest.mark.parametrize("moment", [-1.0, NAN, "1"])
+def test_gap_of_a_bad_moment(moment):
+    with pytest.raises((TypeError, ValueError), match="second_moment must"):
+        data_dependent_gap(5, moment, LAWS[0], theta_bound=1.0, input_bound=1.0, failure_prob=0.1)
+
+
+@pytest.mark.parametrize(
+    ("law", "glm", "words"), [(1.0, LOGISTIC, "law must"), (LAWS[0], None, "glm must"), (LAWS[0], CONCAVE, "convex")]
+)
+def test_share_of_what_is_no_model(law, glm, words):
+    with pytest.raises((TypeError, ValueError), match=words):
+        replacement_share(law, 1.0, glm)
 
 
 @every_bound

@@ -125,6 +125,7 @@ BAD = {
     "derivative's factor": (LOGISTIC.log_partition, lambda u: expit(2 * u), 1.0, 3.0, "A' is not the derivative"),
     "derivative's size": (LOGISTIC.log_partition, lambda u: 1.01 * expit(u), 2.0, 3.0, "A' is not the derivative"),
     "derivative shifted": (LOGISTIC.log_partition, lambda u: expit(u + 0.1), 1.0, 3.0, "A' is not the derivative"),
+    "derivative's size, narrow": (LOGISTIC.log_partition, lambda u: 1.01 * expit(u), 1.0, 1e-7, "A' is not the deriv"),
     "steep": (LOGISTIC.log_partition, expit, 0.9, 3.0, r"0\.9-Lipschitz.*A'\(3\) = 0\.9526"),
     "steep downwards": (lambda u: np.exp(-u), lambda u: -np.exp(-u), 5.0, 2.0, r"5-Lipschitz.*A'\(-2\) = -7\.389"),
     "steep further out": (lambda u: u**2 / 2, lambda u: u, 3.0, 3.01, "3-Lipschitz"),

@@ -139,9 +139,9 @@ def test_rule_is_as_good_as_it_says(law, bound_u):
 
 def test_not_smooth_is_refused():
     kink = GLM("kink", np.abs, np.sign, 1.0)
-    with pytest.raises(ValueError, match=r"glm 'kink': A is not smooth enough for abs\(u\) <= 2: 1024 nodes"):
+    with pytest.raises(ValueError, match=r"glm 'kink': for abs\(u\) <= 2 the integral .* more than 1024 nodes"):
         glm_mixup_loss(np.array([2.0, -1.0]), np.array([0.0, 1.0]), LAWS[0], kink)
-    with pytest.raises(ValueError, match="not smooth enough"):
+    with pytest.raises(ValueError, match="A has a kink"):
         pair_losses(np.array([2.0, -1.0]), np.array([0.0, 1.0]), LAWS[0], kink)
 
 

@@ -244,6 +244,22 @@ def test_bad_constants(B, delta, words):
         counterexample(1.0, 1.0, 1.0).fails_from(B, delta)
 
 
+@pytest.mark.parametrize(("eta", "theta", "B"), [(1e-300, 1.0, 1.0), (1.0, 1e-300, 1.0), (1.0, 1.0, 1e200)])
+def test_n_beyond_float64_is_refused(eta, theta, B):
+    with pytest.raises(ValueError, match=r"bound_B must leave n below 2\^53"):
+        counterexample(1.0, eta, theta).fails_from(B, 0.05)
+
+
+@pytest.mark.parametrize("theta", [20.0, 36.0, 100.0])
+def test_gamma_at_large_theta_does_not_cancel(theta):
+    """gamma = theta sigma(-theta) to rounding; theta is in its own Theta."""
+    two = counterexample(1.0, 1.0, theta)
+    with mpmath.workdps(60):
+        assert two.gamma == pytest.approx(float(theta / (1 + mpmath.exp(mpmath.mpf(theta)))), rel=1e-14)
+    sizes = {"eta": 1.0, "gamma": two.gamma, "input_bound": 1.0, "bound_B": 1.0, "failure_prob": 0.5}
+    assert printed_bound([theta], two.x, two.y, BetaLaw(1.0), **sizes).in_theta
+
+
 def test_everything_exported_exists():
     assert all(hasattr(theorem2, name) for name in theorem2.__all__)
     assert theorem2.LOGISTIC is LOGISTIC

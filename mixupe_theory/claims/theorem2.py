@@ -64,8 +64,8 @@ def _fails(restored: bool = False) -> Evidence:
     return Evidence(
         bool(sound),
         {"limit of the left side": two.limit_lhs, "of the right side": two.limit_rhs} | found,
-        "none: intervals of 60 digits exclude 0 at n and at n - 1; L* = same/2 + opposite/2 is the largest mixup loss "
-        "of any sample, so that no sample escapes",
+        "none: intervals of 60 digits exclude 0 at n and, for half of the points of each kind, at n - 1; that sample "
+        "has the largest mixup loss, L* = same/2 + opposite/2, so that no other one escapes",
     )
 
 

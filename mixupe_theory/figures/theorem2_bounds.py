@@ -19,7 +19,7 @@ from mixupe_theory.claims.theorem2_measurements import (
     two_points,
 )
 from mixupe_theory.figures.base import FigureSpec
-from mixupe_theory.generalization import mixed_second_moment
+from mixupe_theory.generalization import mixed_second_moment, second_moment_bound
 from mixupe_theory.plotting import new_figure
 from mixupe_theory.theorem2 import (
     Corrected,
@@ -49,9 +49,7 @@ def _coverage() -> dict[str, np.ndarray]:
             found = [
                 coverage(bound(LAW, **SIZES), population(), n, DRAWS, DELTA, np.random.default_rng([n, 0])) for n in ns
             ]
-            arrays[f"{kind}_{k}"] = np.array(
-                [[n, one.largest_use, one.share] for n, one in zip(ns, found, strict=True)]
-            )
+            arrays[f"{kind}_{k}"] = np.array([[n, *one.most_used, one.share] for n, one in zip(ns, found, strict=True)])
     two, ns = two_points(), 2 * np.geomspace(10, 4e6, 41).astype(int)
     for bound_B in CONSTANTS:
         printed = Printed(LAW, [[THETA]], two.eta, two.gamma, 1.0, bound_B)
@@ -70,11 +68,12 @@ def _draw_coverage(data):
     for axis, kind, title in ((axes[1], "corrected", "corrected:"), (axes[2], "dependent", "data-dependent:")):
         shares = []
         for k, (name, line) in enumerate(zip(POPULATIONS, ("o-", "s--", "^-.", "D:"), strict=True)):
-            n, use, share = data[f"{kind}_{k}"].T
-            axis.semilogx(n, use, line, ms=4, label=name)
+            n, low, high, share = data[f"{kind}_{k}"].T
+            (drawn,) = axis.semilogx(n, low, line, ms=4, label=name)
+            axis.vlines(n, low, high, color=drawn.get_color(), lw=0.8)
             shares.extend(100 * share)
-        n, use, _ = data["planted_0"].T
-        axis.semilogx(n, use, "x-", color="0.5", lw=0.8, label="coin, $1/n$ for $1/\\sqrt{n}$: fails")
+        n, low, _, _ = data["planted_0"].T
+        axis.semilogx(n, low, "x-", color="0.5", lw=0.8, label="coin, $1/n$ for $1/\\sqrt{n}$: fails")
         axis.axhline(1, color="0.2", lw=0.8)
         axis.set(xlim=(1.5, 2e5), ylim=(0, 1.15), xlabel="$n$", ylabel="largest part of the gap used")
         axis.set_title(f"{title}\nheld for {min(shares):.4g} % of samples")
@@ -98,7 +97,8 @@ def _bounds() -> dict[str, np.ndarray]:
             first, second = (bound(theta, x, y, LAW, **sizes) for bound in (corrected_bound, data_dependent_bound))
             rows.append([first.mixup, first.total, second.total])
             for n in SIZES_TO_COME.astype(int):
-                moment = mixed_second_moment(n, square, mean, LAW)
+                estimate = mixed_second_moment(n, square, mean, LAW)
+                moment = second_moment_bound(n, estimate, input_bound=1.0, failure_prob=DELTA)
                 later["corrected"].append(first.mixup + sum(corrected_gap(int(n), **sizes)))
                 later["dependent"].append(first.mixup + sum(data_dependent_gap(int(n), moment, LAW, **sizes)))
         arrays[f"totals_{key}"] = np.array(rows)

@@ -203,7 +203,8 @@ regenerate("theorem2_parts")
 # 6. Steps 4 and 5 for $D$, whose terms are independent already, give $2Lsr/\sqrt n$. With the weights of step 2 this is the
 #    middle term. $\square$
 #
-# Since $\mathcal L=L_n^{mix}$ in value, it bounds the expected MixupE loss; there is no $\eta$ in it. In units it sees $s\,r$ only.
+# Where the loss is not negative (as the logistic one) $\mathcal L=L_n^{mix}$ in value, so it bounds the expected MixupE loss too;
+# there is no $\eta$ in it. In units it sees $s\,r$ only.
 
 # %%
 sizes = {"theta_bound": 2.0, "input_bound": 1.0, "failure_prob": delta}
@@ -243,7 +244,7 @@ for alpha in (1e-6, 0.2, 1.0, 5.0):
 # ## Coverage
 #
 # A proof can be wrong; so we count. For each sample the supremum over $\lVert\theta\rVert\le2$ is certified: a grid, and what the gap
-# can grow between its points. Laws: a fair *coin* as label; twelve points of a *circle*; $x$ *uniform* on $[-1,1]$ (its
+# can grow between its points; where that leaves an interval it is drawn. Laws: a fair *coin* as label; twelve points of a *circle*; $x$ *uniform* on $[-1,1]$ (its
 # expectations by Monte Carlo, 5 standard errors counted against the bound); sixty *digits* in their principal plane. Samples of
 # $10^5$ points cost no more than of 10: they are counts.
 
@@ -304,8 +305,9 @@ Markdown(report.evidence_markdown(rows))
 #
 # - The deck prints no proof; we do not say what its authors had in mind. With $\hat\eta\eta R$ restored our counterexample is none.
 # - A $B$ that grows like $\sqrt n$ would save the print, and make the bound empty.
-# - "Holds" for the two bounds rests on the proofs above; counting at four laws can refute, not prove. They were not tight: at most
-#   0.41 of the gap was used, so a constant twice too small would pass the count; the steps of the proof have a row of their own.
+# - "Holds" for the two bounds rests on the proofs above; counting at four laws can refute, not prove. They were not tight: of
+#   the tighter one's gap between 0.46 and 0.65 was used at most, so a constant somewhat too small would pass the count. The steps
+#   of the proof have a row of their own.
 # - All of this bounds the expected *mixup* loss on $n$ points; none of it bounds the test risk.
 # - Real data: clipping at the median norm was chosen after looking at quantiles 0.5, 0.75, 0.9 and 1; with the others digits come
 #   out above $\log2$. "If the loss stayed" holds $L_n^{mix}$ and moments fixed as $n$ varies: an extrapolation, not a measurement.
