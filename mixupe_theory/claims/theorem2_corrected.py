@@ -32,17 +32,15 @@ from mixupe_theory.theorem2 import (
     Bound,
     Corrected,
     DataDependent,
-    corrected_bound,
     corrected_gap,
     coverage,
-    data_dependent_bound,
     data_dependent_gap,
     replacement_share,
 )
 
 SLIDE = "Generalization Guarantee"
 SIZES = {"theta_bound": THETA_BOUND, "input_bound": 1.0}
-IN_LEDGER = {"coin": (2, 100, 10**5), "circle": (10, 1000), "uniform": (100, 1000), "digits in a plane": (1000,)}
+IN_LEDGER = {"coin": (2, 100, 10**5), "circle": (10, 1000), "uniform": (1000,), "digits in a plane": (1000,)}
 IN_CONTROL = {"coin": (100, 10**5)}  # one dimension: a bound that fails needs the finest grid
 
 
@@ -155,36 +153,35 @@ def _steps(differences: float = 1.0, complexity: float = 1.0, blocks: int = 2) -
 
 # --- tightness and use on data ----------------------------------------------------------------------------------
 
-BOUNDS = {"corrected": corrected_bound, "data-dependent": data_dependent_bound}
-
 
 @cache
-def on_data(which: str, name: str, theta_bound: float, quantile: float = 0.5) -> Bound:
-    """A bound at the minimizer of L_n^mix in the ball, on real data, at delta/3: one of three radii may be chosen."""
+def _loss(name: str, theta_bound: float, quantile: float) -> float:
+    """L_n^mix at its minimizer in the ball, on real data."""
     x, y = in_unit_ball(name, quantile)
-    theta = minimizer_in_ball(name, theta_bound, quantile)
-    sizes = {"theta_bound": theta_bound, "input_bound": 1.0, "failure_prob": DELTA / len(RADII)}
-    return BOUNDS[which](theta, x, y, LAW, **sizes)
+    return glm_mixup_loss(x @ minimizer_in_ball(name, theta_bound, quantile), y, LAW, LOGISTIC)
 
 
-def _gap(which: str, name: str, theta_bound: float, n: int) -> float:
-    """What the bound would add to L_n^mix at another n, the inputs' moments as they are."""
-    sizes = {"theta_bound": theta_bound, "input_bound": 1.0, "failure_prob": DELTA / len(RADII)}
+def on_data(which: str, name: str, theta_bound: float, n: int | None = None, quantile: float = 0.5) -> Bound:
+    """A bound at that minimizer, at delta/3 since one of three radii may be chosen.
+
+    With another n than the sample's: as if L_n^mix and the inputs' moments stayed as they are.
+    """
+    x, _ = in_unit_ball(name, quantile)
+    n, sizes = n or len(x), {"theta_bound": theta_bound, "input_bound": 1.0, "failure_prob": DELTA / len(RADII)}
     if which == "corrected":
-        return sum(corrected_gap(n, **sizes))
-    x, _ = in_unit_ball(name)
+        return Bound(_loss(name, theta_bound, quantile), *corrected_gap(n, **sizes))
     estimate = mixed_second_moment(n, (x**2).sum(1).mean(), (x.mean(0) ** 2).sum(), LAW)
     moment = second_moment_bound(n, estimate, input_bound=1.0, failure_prob=sizes["failure_prob"])
-    return float(sum(data_dependent_gap(n, moment, LAW, **sizes)))
+    return Bound(_loss(name, theta_bound, quantile), *data_dependent_gap(n, moment, LAW, **sizes))
 
 
 def informative_from(which: str, name: str) -> int:
     """The n from which a bound is below log 2 at one of the radii, if L_n^mix stayed as it is on this sample."""
 
-    def excess(theta_bound: float, n: int) -> float:
-        return on_data(which, name, theta_bound).mixup + _gap(which, name, theta_bound, n) - math.log(2)
+    def informative(n: int) -> bool:
+        return min(on_data(which, name, theta_bound, n).total for theta_bound in RADII) < math.log(2)
 
-    return bisect.bisect_left(range(10**6), True, lo=2, key=lambda n: min(excess(s, n) for s in RADII) < 0)
+    return bisect.bisect_left(range(10**6), True, lo=2, key=informative)
 
 
 def _tighter(better: str = "data-dependent", worse: str = "corrected") -> Evidence:
