@@ -160,9 +160,9 @@ CLAIMS = (
         slide=SLIDE,
         statement=r"Expected risk of MixupE: $\tilde{\mathcal L}(\theta)=\mathbb E_S\mathcal L(\theta,S)$",
         verdict="holds if risk means the expected mixup loss of a sample of $n$ points",
-        finding=r"$\mathbb E_S\mathcal L(\theta,S)=\mathbb E_SL_n^{mix}=(1-\frac1n)\mathbb "
-        r"E\,\varphi_\theta(z,z')+\frac1n\mathbb E\,\ell(\theta,z)$: neither the test risk nor a bound of it. It lies "
-        r"above the test risk at a good $\theta$ and below at a bad one.",
+        finding=r"For a loss that is not negative $\mathbb E_S\mathcal L(\theta,S)=\mathbb "
+        r"E_SL_n^{mix}=(1-\frac1n)\mathbb E\,\varphi_\theta(z,z')+\frac1n\mathbb E\,\ell(\theta,z)$: neither the test "
+        r"risk nor a bound of it. It lies above the test risk at a good $\theta$ and below at a bad one.",
         check=_left_side,
         control=lambda: _left_side(of="test"),
     ),
