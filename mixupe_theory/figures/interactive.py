@@ -9,6 +9,8 @@ import torch
 from IPython.display import Image
 from scipy.stats import beta
 
+from mixupe_theory.claims.theorem2_measurements import DELTA
+from mixupe_theory.figures.theorem2 import terms
 from mixupe_theory.implicit_bias import gradient_flow, soudry_data
 from mixupe_theory.losses import pointwise_loss
 from mixupe_theory.mixing import BetaLaw
@@ -16,6 +18,7 @@ from mixupe_theory.networks import digits, load
 from mixupe_theory.plotting import new_figure, style
 from mixupe_theory.taylor import taylor_coefficients
 from mixupe_theory.theorem1 import loss_coefficients
+from mixupe_theory.theorem2 import counterexample
 
 
 def mixing_panel(alpha: float, lam: float) -> Image:
@@ -71,6 +74,21 @@ def bias_panel(alpha: float, log_t: float) -> Image:
         axes[0].set(aspect="equal", xlim=(-6, 6), ylim=(-4, 4), title=f"separators at $t=10^{{{log_t:g}}}$")
         axes[1].set(xlabel="$t$", title=r"$\|w(t)\|$")
         axes[1].legend(loc="upper left")
+        return _image(figure)
+
+
+def bound_panel(log_eta: float = 0.0, log_B: float = 0.0, theta: float = 1.1) -> Image:
+    """Theorem 2 on two points, alpha = 1: left side, right side and what it tends to, and the n from which it fails."""
+    two, bound_B = counterexample(1.0, 10**log_eta, theta), 10**log_B
+    data = terms(two, np.geomspace(10, 1e12, 200))
+    with style():
+        figure, axis = new_figure("page", 2.6)
+        axis.semilogx(data["n"], data["left"], label=r"left side, $\mathbb{E}_S\mathcal{L}$")
+        axis.semilogx(data["n"], data["scaled"] + data["middle"] + bound_B * data["unit"], label="right side")
+        axis.semilogx(data["n"], data["scaled"], label=r"$\hat\eta L_n^{mix}$")
+        axis.set(xlabel="$n$", ylim=(0, 2 * two.limit_lhs))
+        axis.set_title(f"fails for every sample from $n={two.fails_from(bound_B, DELTA):,}$".replace(",", r"\,"))
+        axis.legend()
         return _image(figure)
 
 

@@ -9,7 +9,7 @@ from mixupe_theory.coverage import printed_complexity, scaling
 from mixupe_theory.figures.base import FigureSpec
 from mixupe_theory.plotting import new_figure
 from mixupe_theory.rademacher import axes_ratio, rademacher_limit
-from mixupe_theory.theorem2 import LOGISTIC, counterexample
+from mixupe_theory.theorem2 import LOGISTIC, Counterexample, counterexample
 
 ETAS, BS = np.geomspace(1e-3, 10, 41), np.geomspace(0.1, 100, 31)
 LEVELS = range(1, 13)  # powers of ten of n
@@ -20,20 +20,22 @@ DIMENSIONS = (1, 2, 10)
 # --- terms ------------------------------------------------------------------------------------------------------
 
 
-def _terms() -> dict[str, np.ndarray]:
+def terms(two: Counterexample, n: np.ndarray) -> dict[str, np.ndarray]:
     """Both sides at the sample that is best for the bound: half its points of each kind, L_n^mix = L*."""
-    two, n = two_points(), np.geomspace(10, 1e7, 121)
     eta_hat = scaling(two.limit_lhs, two.regularizer, two.eta)
-    middle = np.array([printed_complexity(k, eta_hat, two.eta, two.gamma, 1.0, LOGISTIC) for k in n])
     return {
         "n": n,
         "left": two.limit_lhs - (two.opposite - two.same) / (2 * n),
         "scaled": np.full_like(n, two.limit_rhs),
-        "middle": middle,
+        "middle": np.array([printed_complexity(k, eta_hat, two.eta, two.gamma, 1.0, LOGISTIC) for k in n]),
         "unit": np.sqrt(np.log(1 / DELTA) / (2 * n)),
-        "B": np.array(CONSTANTS, dtype=float),
-        "fails_from": np.array([two.fails_from(b, DELTA) for b in CONSTANTS], dtype=float),
     }
+
+
+def _terms() -> dict[str, np.ndarray]:
+    two = two_points()
+    starts = np.array([two.fails_from(b, DELTA) for b in CONSTANTS], dtype=float)
+    return terms(two, np.geomspace(10, 1e7, 121)) | {"B": np.array(CONSTANTS, dtype=float), "fails_from": starts}
 
 
 def _draw_terms(data):

@@ -321,3 +321,15 @@ Markdown(report.evidence_markdown(rows))
 # - All of this bounds the expected *mixup* loss on $n$ points; none of it bounds the test risk.
 # - Real data: clipping at the median norm was chosen after looking; with the other quantiles digits come out above $\log2$. "If the loss stayed" holds $L_n^{mix}$ and moments fixed as $n$ varies: an extrapolation, not a measurement.
 # - The supremum over $\theta$ is certified in one and two dimensions only.
+
+# %% [markdown]
+# ## Play
+#
+# Move $\eta$, $B$ and $\theta$: whatever they are, the right side ends below the left one.
+
+# %% tags=["nbval-ignore-output", "interactive"]
+from ipywidgets import interact
+
+from mixupe_theory.figures.interactive import bound_panel
+
+interact(bound_panel, log_eta=(-3.0, 1.0, 0.25), log_B=(-1.0, 2.0, 0.25), theta=(0.1, 6.0, 0.1))
