@@ -18,16 +18,17 @@ class NoTaylorRule(ValueError):
     """f calls a function that has no Taylor rule; the message names the layer and the function."""
 
 
-class Jet:
-    """A tensor-like value that carries Taylor coefficients of shape (order + 1, *shape)."""
+class TensorLike:
+    """What ordinary torch code sees of a traced value: a shape, operators, and methods that answer by rules."""
 
-    def __init__(self, coefficients: torch.Tensor):
-        self.coefficients = coefficients
+    def _sample(self) -> torch.Tensor:
+        """A tensor of the value's shape, dtype and device."""
+        raise NotImplementedError
 
-    shape = property(lambda self: self.coefficients.shape[1:])
-    ndim = property(lambda self: self.coefficients.ndim - 1)
-    dtype = property(lambda self: self.coefficients.dtype)
-    device = property(lambda self: self.coefficients.device)
+    shape = property(lambda self: self._sample().shape)
+    ndim = property(lambda self: self._sample().ndim)
+    dtype = property(lambda self: self._sample().dtype)
+    device = property(lambda self: self._sample().device)
 
     def dim(self) -> int:
         """Number of dimensions of the value."""
@@ -40,68 +41,64 @@ class Jet:
     def __len__(self):
         return self.shape[0]
 
-    @classmethod
-    def __torch_function__(cls, func, types, args=(), kwargs=None):
-        name = func.__name__.removesuffix("_") if not func.__name__.startswith("__") else func.__name__
-        if name not in _RULES:
-            raise NoTaylorRule(f"torch function {name!r} has no Taylor rule; rules exist for {', '.join(_NAMES)}")
-        kwargs = kwargs or {}
-        out = _RULES[name](func, *args, **kwargs)
-        in_place = kwargs.get("inplace") or (func.__name__.endswith("_") and not func.__name__.startswith("__"))
-        if in_place and isinstance(args[0], Jet):
-            args[0].coefficients = out.coefficients
-            return args[0]
-        return out
-
     def __getattr__(self, name):
         method = getattr(torch.Tensor, name, None)
         if name.startswith("_") or method is None:
             raise AttributeError(f"a Jet has no attribute {name!r}")
         if not callable(method):
             raise NoTaylorRule(f"tensor attribute {name!r} has no Taylor rule")
-        return lambda *args, **kwargs: Jet.__torch_function__(method, (Jet,), (self, *args), kwargs)
+        return lambda *args, **kwargs: self.__torch_function__(method, (type(self),), (self, *args), kwargs)
 
-    def __getitem__(self, index):
-        return _linear(torch.Tensor.__getitem__, self, index)
+    def _operator(method):
+        return lambda self, *args: self.__torch_function__(method, (type(self),), (self, *args))
 
-    def __add__(self, other):
-        return _add(torch.add, self, other)
-
-    __radd__ = __add__
-
-    def __sub__(self, other):
-        return _add(torch.add, self, -other)
-
-    def __rsub__(self, other):
-        return _add(torch.add, -self, other)
-
-    def __neg__(self):
-        return Jet(-self.coefficients)
-
-    def __mul__(self, other):
-        return _mul(torch.mul, self, other)
-
-    __rmul__ = __mul__
-
-    def __truediv__(self, other):
-        return _div(torch.div, self, other)
-
-    def __rtruediv__(self, other):
-        return _div(torch.div, other, self)
-
-    def __pow__(self, exponent):
-        return _pow(torch.pow, self, exponent)
+    __getitem__ = _operator(torch.Tensor.__getitem__)
+    __add__ = __radd__ = _operator(torch.Tensor.add)
+    __sub__ = _operator(torch.Tensor.sub)
+    __rsub__ = _operator(torch.Tensor.__rsub__)
+    __neg__ = _operator(torch.Tensor.neg)
+    __mul__ = __rmul__ = _operator(torch.Tensor.mul)
+    __truediv__ = _operator(torch.Tensor.div)
+    __rtruediv__ = _operator(torch.Tensor.__rtruediv__)
+    __pow__ = _operator(torch.Tensor.pow)
+    __matmul__ = _operator(torch.Tensor.matmul)
+    __rmatmul__ = _operator(torch.Tensor.__rmatmul__)
 
     def _refuse(self, *others):
         raise NoTaylorRule("comparisons, truth values and a Jet as exponent have no Taylor rule")
 
     __lt__ = __le__ = __gt__ = __ge__ = __bool__ = __rpow__ = __float__ = _refuse
 
-    def __matmul__(self, other):
-        return _matmul(torch.matmul, self, other)
 
-    def __rmatmul__(self, other):
-        return _matmul(torch.matmul, other, self)
+def function_name(func: Callable) -> str:
+    """The name rules are kept by: add for torch.add, Tensor.add and Tensor.add_."""
+    return func.__name__ if func.__name__.startswith("__") else func.__name__.removesuffix("_")
+
+
+def is_in_place(func: Callable, kwargs: dict) -> bool:
+    """Whether func is to change its first argument."""
+    return bool(kwargs.get("inplace")) or (func.__name__.endswith("_") and not func.__name__.startswith("__"))
+
+
+class Jet(TensorLike):
+    """A tensor-like value that carries Taylor coefficients of shape (order + 1, *shape)."""
+
+    def __init__(self, coefficients: torch.Tensor):
+        self.coefficients = coefficients
+
+    def _sample(self) -> torch.Tensor:
+        return self.coefficients[0]
+
+    @classmethod
+    def __torch_function__(cls, func, types, args=(), kwargs=None):
+        name, kwargs = function_name(func), kwargs or {}
+        if name not in _RULES:
+            raise NoTaylorRule(f"torch function {name!r} has no Taylor rule; rules exist for {', '.join(_NAMES)}")
+        out = _RULES[name](func, *args, **kwargs)
+        if is_in_place(func, kwargs) and isinstance(args[0], Jet):
+            args[0].coefficients = out.coefficients
+            return args[0]
+        return out
 
 
 def _linear(func, u: Jet, *args, **kwargs) -> Jet:
@@ -229,7 +226,7 @@ _LINEAR = (
 ).split()
 
 _RULES: dict[str, Callable] = {
-    **dict.fromkeys(_LINEAR, _linear),
+    **dict.fromkeys((*_LINEAR, "__getitem__"), _linear),
     **dict.fromkeys(("linear", "conv1d", "conv2d", "conv3d"), _affine),
     "batch_norm": _batch_norm,
     **dict.fromkeys(
@@ -242,7 +239,7 @@ _RULES: dict[str, Callable] = {
     "__rsub__": lambda func, u, w: _add(func, -u, w),
     **dict.fromkeys(("mul", "__mul__", "__rmul__"), _mul),
     **dict.fromkeys(("div", "true_divide", "__truediv__"), _div),
-    **dict.fromkeys(("reciprocal", "__rtruediv__"), lambda func, u, w=1.0: _div(func, w, u)),
+    **dict.fromkeys(("reciprocal", "__rdiv__", "__rtruediv__"), lambda func, u, w=1.0: _div(func, w, u)),
     **dict.fromkeys(("pow", "__pow__"), _pow),
     "square": lambda func, u: _pow(func, u, 2),
     "sqrt": lambda func, u: _pow(func, u, 0.5),

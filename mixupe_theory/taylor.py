@@ -12,7 +12,9 @@ import torch
 from torch import nn
 
 from mixupe_theory import _validation as check
+from mixupe_theory import pairwise
 from mixupe_theory.jets import Jet, NoTaylorRule
+from mixupe_theory.tracing import NotTraced
 
 PAIR_CHUNK = 4096  # coefficients of pairs held at once
 
@@ -79,12 +81,16 @@ def pairwise_jet(f: Callable, x: torch.Tensor, order: int) -> Iterator[tuple[tor
     check.evaluation_mode(f)
     check.same_kind(f, x)
     order = check.integer("order", order, least=1)
-    with torch.no_grad():
-        _coefficients(f, x[:1], torch.zeros_like(x[:1]), 1)  # a missing rule is reported before iteration
-    return _pairs(f, x, order)
+    try:
+        trace = pairwise.trace(f, x, order)
+    except NotTraced:
+        with torch.no_grad():
+            _coefficients(f, x[:1], torch.zeros_like(x[:1]), 1)  # a missing rule is reported before iteration
+        return _pair_by_pair(f, x, order)
+    return ((i, j, _finite(coefficients)) for i, j, coefficients in pairwise.run(trace))
 
 
-def _pairs(f, x, order):
+def _pair_by_pair(f, x, order):
     n = x.shape[0]
     chunk = max(1, PAIR_CHUNK // (order + 1))
     for start in range(0, n * n, chunk):
@@ -104,9 +110,13 @@ def _coefficients(f, x, v, order) -> torch.Tensor:
     if not isinstance(out, Jet) or out.ndim != 2 or out.shape[0] != x.shape[0]:
         got = tuple(out.shape) if isinstance(out, Jet) else type(out).__name__
         raise ValueError(f"f(x) must have shape ({x.shape[0]}, c), got {got}")
-    if not torch.isfinite(out.coefficients).all():
+    return _finite(out.coefficients)
+
+
+def _finite(coefficients: torch.Tensor) -> torch.Tensor:
+    if not torch.isfinite(coefficients).all():
         raise ValueError("f(x) must be finite with finite derivatives, got NaN or infinity")
-    return out.coefficients
+    return coefficients
 
 
 def _layer(f, error: Exception) -> str:

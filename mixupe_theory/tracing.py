@@ -1,0 +1,178 @@
+"""f as a list of steps, each of which carries orders 1..K of many pairs at once.
+
+Along x_i + a (x_j - x_i) order 0 of every value on f's way is that value at x_i, known for all n^2 pairs from one
+forward of n points; and a value that is affine in x has order 1 alone, the difference of two such values. So f is
+called once, on the n points, and what it does to them is written down.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch.autograd.forward_ad import unpack_dual
+
+from mixupe_theory.jets import NoTaylorRule, TensorLike, function_name, is_in_place
+
+
+class NotTraced(Exception):
+    """f does something that no rule follows; it is to be expanded pair by pair instead."""
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """A chunk: the ordered pairs (i + a, j + b), a < anchors, b < partners."""
+
+    i: int
+    anchors: int
+    j: int
+    partners: int
+    order: int
+
+    def __len__(self):
+        return self.anchors * self.partners
+
+    def indices(self, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+        """(i, j) of each pair."""
+        i = torch.arange(self.i, self.i + self.anchors, device=device)
+        j = torch.arange(self.j, self.j + self.partners, device=device)
+        return i.repeat_interleave(self.partners), j.repeat(self.anchors)
+
+    def start(self, value: torch.Tensor) -> torch.Tensor:
+        """The value at x_i, for each pair."""
+        return value[self.i : self.i + self.anchors].repeat_interleave(self.partners, 0)
+
+    def displacement(self, value: torch.Tensor) -> torch.Tensor:
+        """The value at x_j less that at x_i, for each pair."""
+        end = value[self.j : self.j + self.partners]
+        return (end[None] - value[self.i : self.i + self.anchors, None]).flatten(0, 1)
+
+
+@dataclass(eq=False)
+class Node:
+    """A value that f computes on its way.
+
+    Attributes:
+        value: Order 0, at all n points, (n, ...).
+        inputs: The nodes it is computed from.
+        step: (pairs, what the inputs' steps gave) -> its orders 1..K, (pairs, K, ...); None where it is affine in x.
+    """
+
+    value: torch.Tensor
+    inputs: tuple[Node, ...] = ()
+    step: Callable | None = None
+
+    def higher(self, pairs: Pairs, given: torch.Tensor | None) -> torch.Tensor:
+        """Orders 1..K, (pairs, K, ...), written out where the node is affine."""
+        if given is not None:
+            return given
+        first = pairs.displacement(self.value)[:, None]
+        return torch.cat([first, first.new_zeros(len(pairs), pairs.order - 1, *first.shape[2:])], 1)
+
+    def series(self, pairs: Pairs, given: torch.Tensor | None) -> torch.Tensor:
+        """Orders 0..K, (K + 1, pairs, ...)."""
+        return torch.cat([pairs.start(self.value)[None], self.higher(pairs, given).transpose(0, 1)])
+
+
+class Trace:
+    """The steps of f.
+
+    Args:
+        f: As in :func:`mixupe_theory.taylor.pairwise_jet`.
+        x: Points, (n, ...).
+        order: Highest order K.
+        rules: By name of torch function, (trace, function, *its arguments) -> :class:`Node`.
+
+    Raises:
+        NotTraced: If f computes something that is not followed, or is being differentiated.
+    """
+
+    def __init__(self, f: Callable, x: torch.Tensor, order: int, rules: dict[str, Callable]):
+        if _is_differentiated(x):
+            raise NotTraced
+        self.points, self.order, self.rules = len(x), order, rules
+        self.first = _first_equal(x)
+        self.nodes = [Node(x.detach())]
+        try:
+            out = f(Traced(self.nodes[0], self))
+        except NoTaylorRule:
+            raise NotTraced from None
+        if not isinstance(out, Traced) or out.ndim != 2:
+            raise NotTraced
+        self.out = out.node
+        needed = {self.out}
+        for node in reversed(self.nodes):
+            if node in needed and node.step:
+                needed.update(node.inputs)
+        self.nodes = [node for node in self.nodes if node in needed]
+        self.uses = Counter(u for node in self.nodes if node.step for u in node.inputs)
+
+    def affine(self, value: torch.Tensor, inputs: tuple[Traced, ...], step: Callable) -> Node:
+        """A node that is affine in its inputs."""
+        nodes = tuple(u.node for u in inputs)
+        if any(node.step for node in nodes):
+            return Node(value, nodes, step)
+        return Node(value[self.first], nodes)
+
+    @torch.no_grad()
+    def replay(self, pairs: Pairs) -> torch.Tensor:
+        """Coefficients (K + 1, pairs, c) of one chunk."""
+        given, left = {}, dict(self.uses)
+        for node in self.nodes:
+            if not node.step:
+                given[node] = None
+                continue
+            given[node] = node.step(pairs, *(given[u] for u in node.inputs))
+            for u in node.inputs:
+                left[u] -= 1
+                if not left[u]:
+                    del given[u]
+        return self.out.series(pairs, given[self.out])
+
+
+class Traced(TensorLike):
+    """What f sees in place of x."""
+
+    def __init__(self, node: Node, trace: Trace):
+        self.node, self.trace = node, trace
+
+    def _sample(self) -> torch.Tensor:
+        return self.node.value
+
+    @classmethod
+    def __torch_function__(cls, func, types, args=(), kwargs=None):
+        name, kwargs = function_name(func), kwargs or {}
+        traced = [u for u in args if isinstance(u, Traced)]
+        if not traced or name not in traced[0].trace.rules or any(isinstance(u, Traced) for u in kwargs.values()):
+            raise NotTraced
+        trace = traced[0].trace
+        node = trace.rules[name](trace, func, *args, **kwargs)
+        if _is_differentiated(node.value) or node.value.ndim == 0 or len(node.value) != trace.points:
+            raise NotTraced
+        trace.nodes.append(node)
+        if is_in_place(func, kwargs):
+            args[0].node = node
+            return args[0]
+        return Traced(node, trace)
+
+
+def _is_differentiated(value: torch.Tensor) -> bool:
+    """Whether a derivative in f's parameters or in x goes through the value, by whatever mode of torch."""
+    if torch.is_grad_enabled() and value.requires_grad:
+        return True
+    if unpack_dual(value).tangent is not None:
+        return True
+    try:
+        value.data_ptr()
+    except RuntimeError:  # a wrapper of torch.func
+        return True
+    return False
+
+
+def _first_equal(x: torch.Tensor) -> torch.Tensor:
+    """The first point equal to each: rows of a matrix product may differ in the last digit though inputs do not."""
+    _, group = x.detach().flatten(1).unique(dim=0, return_inverse=True)
+    index = torch.arange(len(x), device=x.device)
+    return torch.full_like(group, len(x)).scatter_reduce_(0, group, index, "amin")[group]

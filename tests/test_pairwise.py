@@ -1,0 +1,337 @@
+"""All pairs at once against pair by pair: the traced engine and its compiled code share no code with the reference."""
+
+import math
+from fractions import Fraction
+
+import numpy as np
+import pytest
+import sympy
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+from torch.nn import functional as F
+
+from mixupe_theory import pairwise, recurrences, straightline, tracing_rules
+from mixupe_theory.taylor import pairwise_jet, taylor_coefficients
+from mixupe_theory.tracing import NotTraced
+
+SEEDS = st.integers(0, 2**32 - 1)
+EPS = torch.finfo(torch.float64).eps
+ACTIVATIONS = {"tanh": nn.Tanh, "sigmoid": nn.Sigmoid, "softplus": nn.Softplus}
+ACTIVATIONS |= {"silu": nn.SiLU, "gelu": nn.GELU, "relu": nn.ReLU}
+FLAT, IMAGE = (3,), (2, 6, 6)
+
+
+def normal(rng, *shape):
+    return torch.from_numpy(rng.normal(size=shape))
+
+
+def fill(module, rng):
+    """Random parameters and running statistics, float64, evaluation mode, no gradients."""
+    module = module.double().eval().requires_grad_(False)
+    for name, t in [*module.named_parameters(), *module.named_buffers()]:
+        if t.is_floating_point():
+            t.copy_(normal(rng, *t.shape).abs() + 0.5 if name.endswith("var") else normal(rng, *t.shape) / 2)
+    return module
+
+
+def mlp(activation=nn.Tanh, d=3):
+    return nn.Sequential(nn.Linear(d, 5), activation(), nn.Linear(5, 4), activation(), nn.Linear(4, 2))
+
+
+class Residual(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv, self.shortcut = nn.Conv2d(2, 3, 3, padding=1), nn.Conv2d(2, 3, 1)
+        self.norm, self.pool = nn.BatchNorm2d(3), nn.AdaptiveAvgPool2d(1)
+        self.last = nn.Conv2d(3, 2, 1)
+
+    def forward(self, x):
+        x = F.silu(self.norm(self.conv(x)) + self.shortcut(x))
+        x = x + torch.tanh(x) * 0.5 - x.sigmoid()
+        return self.last(self.pool(x)).view(x.size(0), -1)
+
+
+W = torch.tensor([[0.3, -1.2], [1.1, 0.4], [-0.8, 0.2]], dtype=torch.float64)
+TRACED = {  # name: (f's factory, shape of one input)
+    **{name: (lambda activation=activation: mlp(activation), FLAT) for name, activation in ACTIVATIONS.items()},
+    "linear": (lambda: nn.Linear(3, 2), FLAT),
+    "two linear layers": (lambda: nn.Sequential(nn.Linear(3, 4), nn.Dropout(), nn.Linear(4, 2)), FLAT),
+    "batch norm": (lambda: nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Tanh(), nn.Linear(4, 2)), FLAT),
+    "batch norm of a curve": (lambda: nn.Sequential(mlp(), nn.BatchNorm1d(2)), FLAT),
+    "residual block": (Residual, IMAGE),
+    "LeNet": (
+        lambda: nn.Sequential(
+            nn.Conv2d(2, 3, 3, padding=1), nn.Tanh(), nn.AvgPool2d(2), nn.Conv2d(3, 2, 2), nn.Softplus(), nn.Flatten()
+        ),
+        IMAGE,
+    ),
+    "in place": (lambda: mlp(lambda: nn.ReLU(inplace=True)), FLAT),
+    "softplus, beta": (lambda: mlp(lambda: nn.Softplus(beta=3.0)), FLAT),
+    "gelu, tanh": (lambda: mlp(lambda: nn.GELU(approximate="tanh")), FLAT),
+    "log softmax": (lambda: nn.Sequential(mlp(), nn.LogSoftmax(1)), FLAT),
+    "by hand": (lambda: lambda x: torch.exp((x - 0.5) @ W / 2) * torch.sin(-x @ W) / (2 + (x @ W) ** 2) + W[0], FLAT),
+    "constants": (lambda: lambda x: (1.5 - torch.tanh(x @ W)) * W[1] - W[2] + 2.0, FLAT),
+    "sum of affine and curved": (lambda: lambda x: x @ W + torch.cos(x @ W) - 2 * (x @ W), FLAT),
+}
+
+
+def joined(f, x, order):
+    """(i, j, coefficients) of all chunks together."""
+    i, j, coefficients = zip(*pairwise_jet(f, x, order), strict=True)
+    return torch.cat(i), torch.cat(j), torch.cat(coefficients, 1)
+
+
+def assert_close_to_pair_by_pair(f, x, order, units=300):
+    """Every order within some hundred roundings of the largest number of that order.
+
+    Order 1 of an affine value is a difference of two values at points, here of like size.
+    """
+    i, j, value = joined(f, x, order)
+    assert sorted(zip(i.tolist(), j.tolist(), strict=True)) == list(np.ndindex(len(x), len(x)))
+    reference = taylor_coefficients(f, x[i], x[j] - x[i], order)
+    for k in range(order + 1):
+        scale = reference[k].abs().max() if reference[k].any() else 1.0
+        assert (value[k] - reference[k]).abs().max() <= units * EPS * scale, k
+    assert (value[1:, i == j] == 0).all()
+
+
+@pytest.mark.parametrize("compile_from", [0, 2**60], ids=["compiled", "plain"])
+@pytest.mark.parametrize("name", TRACED)
+def test_traced_functions_match_pair_by_pair(name, compile_from, monkeypatch):
+    monkeypatch.setattr(tracing_rules, "COMPILE_FROM", compile_from)
+    make, shape = TRACED[name]
+    rng = np.random.default_rng(len(name))
+    f = make()
+    f = fill(f, rng) if isinstance(f, nn.Module) else f
+    x = normal(rng, 5, *shape)
+    pairwise.trace(f, x, 2)  # or NotTraced
+    for order in (1, 2, 5):
+        assert_close_to_pair_by_pair(f, x, order)
+
+
+REFUSED = {
+    "mean over features": lambda x: x * x.mean(1, keepdim=True),
+    "indexing": lambda x: x[:, :2] * x[:, 1:],
+    "concatenation": lambda x: torch.cat([x, x.sin()], 1),
+    "matrix from the left": lambda x: (torch.eye(3, dtype=torch.float64) @ x.unsqueeze(-1)).squeeze(-1),
+    "constant in each row": lambda x: x.tanh() * torch.ones(len(x), 3, dtype=torch.float64),
+    "no x in it": lambda x: torch.ones(len(x), 3, dtype=torch.float64),
+    "power of different shapes": lambda x: x / (2 + x.square()).flatten().view(x.shape),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_is_not_traced_is_expanded_pair_by_pair(name):
+    f, x = REFUSED[name], normal(np.random.default_rng(0), 4, 3)
+    if name != "power of different shapes":
+        with pytest.raises(NotTraced):
+            pairwise.trace(f, x, 2)
+    assert_close_to_pair_by_pair(f, x, 4)
+
+
+def test_f_is_called_once_on_the_points():
+    rng = np.random.default_rng(0)
+    network, rows = fill(mlp(), rng), []
+
+    def f(x):
+        rows.append(len(x))
+        return network(x)
+
+    joined(f, normal(rng, 6, 3), 3)
+    assert rows == [6]
+
+
+@pytest.mark.parametrize("numbers", [1, 100, 333, 2**17])
+@pytest.mark.parametrize("threads", [1, 3])
+def test_chunks_and_threads_change_nothing(numbers, threads, monkeypatch):
+    """Rectangles of 1 to n^2 pairs, dividing n and not: bit for bit the same series where products' shapes agree."""
+    rng = np.random.default_rng(1)
+    f, x = fill(mlp(), rng), normal(rng, 7, 3)
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        monkeypatch.setattr(pairwise, "CACHED", numbers)
+        assert_close_to_pair_by_pair(f, x, 3)
+        first, second = (joined(f, x, 3) for _ in range(2))
+        assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+        assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_an_abandoned_iteration_leaves_no_thread_behind(monkeypatch):
+    import threading
+
+    monkeypatch.setattr(pairwise, "CACHED", 1)
+    rng = np.random.default_rng(1)
+    running = threading.active_count()
+    iteration = pairwise_jet(fill(mlp(), rng), normal(rng, 9, 3), 3)
+    next(iteration)
+    iteration.close()
+    assert threading.active_count() == running
+
+
+def test_equal_inputs_have_no_higher_orders():
+    """Exactly, wherever they stand in the batch, and in whatever block of a matrix product they fall."""
+    rng = np.random.default_rng(2)
+    x = normal(rng, 40, 64)
+    x[[3, 17, 39]] = x[0].clone()
+    i, j, value = joined(fill(mlp(d=64), rng), x, 2)
+    same = torch.isin(i, torch.tensor([0, 3, 17, 39])) & torch.isin(j, torch.tensor([0, 3, 17, 39]))
+    assert (value[1:, same] == 0).all()
+    assert (value[1:, ~same & (i != j)] != 0).all()
+
+
+@pytest.mark.parametrize("distance", [1e-3, 1e-6])
+def test_near_duplicates_lose_what_their_difference_loses(distance):
+    """Order 1 of the first layer is a difference of images: its error is eps / distance, and no worse."""
+    rng = np.random.default_rng(3)
+    f, x = fill(mlp(), rng), normal(rng, 1, 3)
+    x = torch.cat([x, x + distance * normal(rng, 1, 3)])
+    value = joined(f, x, 3)[2][:, 1]
+    reference = taylor_coefficients(f, x[:1], x[1:] - x[:1], 3)[:, 0]
+    for k in (1, 2, 3):
+        assert (value[k] - reference[k]).norm() <= 20 * k * EPS / distance * reference[k].norm()
+
+
+@pytest.mark.parametrize("mode", ["backward", "torch.func.grad", "torch.func.jvp"])
+@pytest.mark.parametrize("wanted", ["parameters", "inputs"])
+def test_derivatives_of_the_coefficients(mode, wanted, monkeypatch):
+    """Directional derivatives by three modes against a central difference: 1e-9 is its accuracy at a step of 1e-5."""
+    monkeypatch.setattr(tracing_rules, "COMPILE_FROM", 0)
+    rng = np.random.default_rng(4)
+    f, x = fill(mlp(), rng), normal(rng, 4, 3)
+    if wanted == "parameters":
+        at = {name: p.detach() for name, p in f.named_parameters()}
+        value = lambda at: sum(
+            c[1:].sin().sum() for _, _, c in pairwise_jet(lambda x: torch.func.functional_call(f, at, (x,)), x, 2)
+        )
+    else:
+        at = {"x": x}
+        value = lambda at: sum(c[1:].sin().sum() for _, _, c in pairwise_jet(f, at["x"], 2))
+    along = {name: normal(rng, *t.shape) for name, t in at.items()}
+    h = 1e-5
+    plus, minus = (value({name: t + s * along[name] for name, t in at.items()}) for s in (h, -h))
+    if mode == "torch.func.jvp":
+        derivative = torch.func.jvp(value, (at,), (along,))[1]
+    else:
+        leaves = {name: t.clone().requires_grad_() for name, t in at.items()}
+        if mode == "backward":
+            gradient = dict(zip(leaves, torch.autograd.grad(value(leaves), [*leaves.values()]), strict=True))
+        else:
+            gradient = torch.func.grad(value)(at)
+        derivative = sum((gradient[name] * along[name]).sum() for name in at)
+    assert abs(derivative - (plus - minus) / (2 * h)) <= 1e-8 * abs(derivative)
+
+
+@pytest.mark.parametrize("activation", [nn.Tanh, nn.Softplus, nn.GELU])
+def test_float32_is_kept_and_is_float32(activation, monkeypatch):
+    """Compiled arithmetic in float32 too: some hundred roundings of 6e-8 from float64."""
+    monkeypatch.setattr(tracing_rules, "COMPILE_FROM", 0)
+    rng = np.random.default_rng(5)
+    f, x = fill(mlp(activation), rng), normal(rng, 5, 3)
+    reference = joined(f, x, 4)[2]
+    value = joined(f.float(), x.float(), 4)[2]
+    assert value.dtype == torch.float32
+    for k in range(5):
+        error = (value[k].double() - reference[k]).abs().max() / reference[k].abs().max()
+        assert error <= 2e-5
+    assert (value.double() != reference).any()
+
+
+# --- the compiled code
+
+SYMBOLIC = {  # the function, and what its recurrence starts from at u0
+    "tanh": (sympy.tanh, lambda u: {"p0": 1 - sympy.tanh(u) ** 2, "slope": -2 * sympy.tanh(u)}),
+    "sigmoid": (lambda z: 1 / (1 + sympy.exp(-z)), lambda u: {}),
+    "softplus": (lambda z: sympy.log(1 + sympy.exp(z)), lambda u: {}),
+    "silu": (lambda z: z / (1 + sympy.exp(-z)), lambda u: {}),
+    "gelu": (
+        lambda z: z * (1 + sympy.erf(z / sympy.sqrt(2))) / 2,
+        lambda u: {
+            "d0": sympy.exp(-(u**2) / 2) / sympy.sqrt(2 * sympy.pi),
+            "c0": (1 + sympy.erf(u / sympy.sqrt(2))) / 2,
+            "u0": u,
+        },
+    ),
+}
+
+
+def started(name, u):
+    """Symbolic tables; those of the sigmoid family from s, s(1 - s) and 1 - 2s."""
+    s = 1 / (1 + sympy.exp(-u))
+    return SYMBOLIC[name][1](u) or {"p0": s * (1 - s), "slope": 1 - 2 * s, "s0": s, "u0": u}
+
+
+@pytest.mark.parametrize("affine", [True, False])
+@pytest.mark.parametrize("name", SYMBOLIC)
+def test_the_code_run_on_symbols_gives_the_series(name, affine):
+    """The text that numba compiles, executed on exact numbers: equal to 40 digits to sympy's derivatives."""
+    order = 4
+    u = [sympy.Rational(*r) for r in ((3, 10), (7, 5), (0 if affine else -2, 3), (0 if affine else 1, 2), (0, 1))]
+    constants = {"zero": sympy.Integer(0)}
+    constants |= {f"number{k}": sympy.Integer(k) for k in range(1, order + 1)}
+    constants |= {f"inverse{k}": sympy.Rational(1, k) for k in range(1, order + 1)}
+    exec(straightline.source(name, order, 1, affine=affine), constants)
+    names = list(straightline.tables(name, torch.zeros(1), affine=affine)[1])
+    start = [(started(name, u[0]) | {"u0": u[0]})[table] for table in names]
+    w = [None] * order
+    constants["kernel"]([u[0] + u[1]] if affine else u[1:], start, w, 1, 1)
+    t = sympy.Symbol("t")
+    path = SYMBOLIC[name][0](sum(c * t**k for k, c in enumerate(u)))
+    for k in range(1, order + 1):
+        expected = sympy.diff(path, t, k).subs(t, 0) / math.factorial(k)
+        assert abs(sympy.N(w[k - 1] - expected, 50)) <= Fraction(1, 10**40)
+
+
+@pytest.mark.parametrize(
+    ("name", "order", "dtype"),
+    [
+        *((name, order, torch.float64) for name in straightline.FUNCTIONS for order in (1, 2, 3, 8)),
+        *((name, 4, torch.float32) for name in straightline.FUNCTIONS),
+        ("tanh", 25, torch.float64),
+    ],
+)
+@settings(max_examples=1)
+@given(seed=SEEDS)
+def test_kernels_match_the_recurrences(name, order, dtype, seed):
+    """Rows of series whose radius is 1: every order within (k + 1) roundings of some, relative to what is summed."""
+    rng = np.random.default_rng(seed)
+    anchors, partners, width = 2, 3, 5
+    u0 = (4 * normal(rng, anchors, width)).to(dtype)
+    u = normal(rng, anchors * partners, order, width).to(dtype) / 2
+    value, tables = straightline.tables(name, u0, affine=False)
+    start = torch.stack([*tables.values()], 1)
+    w = torch.full_like(u, torch.nan)
+    kernel = straightline.kernel(name, order, width, dtype, affine=False)
+    kernel(*(t.flatten().numpy() for t in (u, start, w)), anchors, partners)
+    series = torch.cat([u0.repeat_interleave(partners, 0)[None], u.transpose(0, 1)]).double()
+    plain = {"silu": lambda u: recurrences.mul(u, recurrences.sigmoid(u))}.get(name) or getattr(recurrences, name)
+    expected = plain(series)
+    largest = plain(torch.cat([series[:1], series[1:].abs()])).abs().amax(0) + expected.abs().amax(0) + 1
+    eps = torch.finfo(dtype).eps
+    assert ((value.repeat_interleave(partners, 0) - expected[0]).abs() <= 8 * eps * (1 + expected[0].abs())).all()
+    assert ((w.transpose(0, 1) - expected[1:]).abs() <= 40 * (order + 1) * eps * largest).all()
+
+
+@pytest.mark.parametrize("wrong", [("slope * w", "-slope * w"), ("inverse3", "inverse2"), ("number2 * (", "(")])
+def test_a_wrong_recurrence_is_seen(wrong, monkeypatch):
+    """The same comparison reports a planted sign, factor or missing symmetry."""
+    right = straightline.source
+
+    def planted(*args, **kwargs):
+        code = right(*args, **kwargs)
+        assert wrong[0] in code
+        return code.replace(*wrong)
+
+    monkeypatch.setattr(tracing_rules, "COMPILE_FROM", 0)
+    monkeypatch.setattr(straightline, "source", planted)
+    straightline.kernel.cache_clear()
+    rng = np.random.default_rng(6)
+    try:
+        with pytest.raises(AssertionError):
+            assert_close_to_pair_by_pair(fill(mlp(), rng), normal(rng, 4, 3), 4)
+    finally:
+        straightline.kernel.cache_clear()
