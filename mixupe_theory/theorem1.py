@@ -20,10 +20,10 @@ from mixupe_theory import _validation as check
 from mixupe_theory import recurrences as series
 from mixupe_theory.losses import mixup_loss, standard_loss
 from mixupe_theory.mixing import BetaLaw, check_law
+from mixupe_theory.radius import radius_from_coefficients
 from mixupe_theory.taylor import pairwise_jet
 
-RECURRENCE_DEPTH = 6
-RECURRENCE_WINDOW = 16
+LEAST_RADIUS_ORDER = 24  # below, too few orders for the recurrence
 
 
 @dataclass(frozen=True)
@@ -107,9 +107,9 @@ def convergence_radius(f: Callable, x: torch.Tensor, order: int = 40, head: str 
     """Radius of convergence in a of Theorem 1's series along every pair, a -> ell(x_i + a (x_j - x_i), y_i).
 
     It is the distance in the complex plane of a to the nearest singularity of f or of g(f): for two classes and a
-    linear f with logit difference u along the pair, sqrt(u_i^2 + pi^2)/|u_j - u_i|. A pole makes the coefficients of
-    g(f) obey a linear recurrence; it is fitted to the last orders by least squares over all components, and its
-    largest root is 1/radius. g is used and not h because its singularities are poles where h's are logarithms.
+    linear f with logit difference u along the pair, sqrt(u_i^2 + pi^2)/|u_j - u_i|. The coefficients of f and of g(f)
+    together give it (:func:`mixupe_theory.radius.radius_from_coefficients`); g is used and not h because its
+    singularities are poles where h's are logarithms.
 
     Args:
         f: A module or callable (n, ...) -> (n, c) that :mod:`mixupe_theory.taylor` can expand.
@@ -119,7 +119,10 @@ def convergence_radius(f: Callable, x: torch.Tensor, order: int = 40, head: str 
 
     Returns:
         (n, n) radii, inf on the diagonal and where the path is constant or a polynomial. Relative accuracy at order
-        40: 1e-6 for linear f; about 5 % for networks of several layers, where singularities are no poles.
+        40: 1e-6 for linear f and for one hidden unit. For trained tanh networks of two hidden layers, whose poles
+        crowd together, it is measured against :func:`mixupe_theory.radius.radius_by_contour`, on 1,000 pairs of ten
+        networks not used to choose the method: half within 0.2 %, 98 % within 5 %, the largest error 13 %. For more
+        digits along one pair, use that function.
 
     Raises:
         TypeError, ValueError: On bad arguments, naming them.
@@ -131,38 +134,20 @@ def convergence_radius(f: Callable, x: torch.Tensor, order: int = 40, head: str 
         True
     """
     check.head(head)
-    order = check.integer("order", order, least=RECURRENCE_DEPTH + RECURRENCE_WINDOW + 2)
+    order = check.integer("order", order, least=LEAST_RADIUS_ORDER)
     if check.inputs("x", x).dtype != torch.float64:
         raise TypeError(f"x must be float64 for a radius from {order} orders, got {x.dtype}")
     radius = x.new_full((len(x), len(x)), torch.inf)
     for i, j, coefficients in pairwise_jet(f, x, order):
-        coefficients, _ = _as_softmax(coefficients, coefficients[0], head)
-        response = series.softmax_family(coefficients, -1)[0]
-        radius[i, j] = _radius_from_recurrence(torch.cat([coefficients, response], -1))
+        radius[i, j] = path_radius(coefficients, head)
     return radius
 
 
-def _radius_from_recurrence(coefficients: torch.Tensor) -> torch.Tensor:
-    """Radius of vector series (K + 1, p, c) by a least-squares linear recurrence over the last orders."""
-    order, depth, window = len(coefficients) - 1, RECURRENCE_DEPTH, RECURRENCE_WINDOW
-    size = coefficients.norm(dim=-1)
-    moving = (size[-window - depth :] > 0).all(0)
-    coefficients, size = coefficients[:, moving], size[:, moving]
-    # a first estimate, by regression of log |c_k| on k, brings the coefficients to one scale
-    k = torch.arange(order + 1).to(coefficients)
-    centred = (k - k[-window:].mean())[-window:, None]
-    scale = torch.exp(-(centred * size[-window:].log()).sum(0) / (centred**2).sum())
-    coefficients = coefficients * torch.exp(k[:, None] * scale.log() - size[-1].log() - order * scale.log())[..., None]
-    past = [coefficients[order + 1 - window - d : order + 1 - d] for d in range(1, depth + 1)]
-    columns = torch.stack([c.transpose(0, 1).flatten(1) for c in past], -1)
-    last = coefficients[order + 1 - window :].transpose(0, 1).flatten(1)[..., None]
-    recurrence = torch.linalg.lstsq(columns.cpu(), last.cpu(), rcond=1e-10, driver="gelsd").solution[..., 0]
-    companion = torch.diag_embed(torch.ones(len(recurrence), depth - 1, dtype=recurrence.dtype), -1)
-    companion[:, 0] = recurrence
-    largest = torch.linalg.eigvals(companion).abs().amax(-1)
-    radius = coefficients.new_full(moving.shape, torch.inf)
-    radius[moving] = scale / largest.to(scale)
-    return radius
+def path_radius(coefficients: torch.Tensor, head: str = "softmax") -> torch.Tensor:
+    """The same from Taylor coefficients of f along any paths, (K + 1, p, c) -> (p,)."""
+    coefficients, _ = _as_softmax(coefficients, coefficients[0], head)
+    response = series.softmax_family(coefficients, -1)[0]
+    return radius_from_coefficients(torch.cat([coefficients, response], -1))
 
 
 def loss_coefficients(coefficients: torch.Tensor, targets: torch.Tensor, head: str = "softmax") -> torch.Tensor:

@@ -19,6 +19,7 @@ from mixupe_theory.claims.references import (
     slope,
     tilted_rule,
 )
+from mixupe_theory.claims.theorem1_radius import CLAIMS as RADIUS_CLAIMS
 from mixupe_theory.claims.theorem1_series import CLAIMS as SERIES_CLAIMS
 from mixupe_theory.losses import mean_response, mixup_loss, pointwise_loss
 from mixupe_theory.mixing import BetaLaw
@@ -313,4 +314,5 @@ CLAIMS = (
         control=lambda: any_of({"plus y": _first_order(sign=-1.0), "E[a] under Beta": _first_order(tilted=False)}),
     ),
     *SERIES_CLAIMS,
+    *RADIUS_CLAIMS,
 )
