@@ -18,10 +18,22 @@ from torch.nn import functional as F
 
 from mixupe_theory import _validation as check
 from mixupe_theory import recurrences as series
+from mixupe_theory.certificates import Certificate, certify
 from mixupe_theory.losses import mixup_loss, standard_loss
 from mixupe_theory.mixing import BetaLaw, check_law
 from mixupe_theory.radius import radius_from_coefficients
 from mixupe_theory.taylor import pairwise_jet
+
+__all__ = [
+    "Certificate",
+    "Expansion",
+    "certify",
+    "convergence_radius",
+    "expand",
+    "loss_coefficients",
+    "nested_polynomials",
+    "path_radius",
+]
 
 LEAST_RADIUS_ORDER = 24  # below, too few orders for the recurrence
 

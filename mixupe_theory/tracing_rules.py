@@ -11,7 +11,8 @@ from mixupe_theory import straightline
 from mixupe_theory.jets import Jet, function_name
 from mixupe_theory.tracing import Node, NotTraced, Traced
 
-COMPILE_FROM = 2**20  # numbers per order over all pairs from which compiling a pointwise function pays
+COMPILE_FROM = 2**20  # numbers per order over all pairs from which compiling a pointwise function pays: some seconds
+COMPILE_TO = 64  # the highest order that is unrolled; the code is quadratic in it
 
 
 def _linear(trace, func, u, weight, bias=None) -> Node:
@@ -140,8 +141,13 @@ def _pointwise(trace, func, u, *args, **kwargs) -> Node:
     """A pointwise function: compiled where that pays, else by the plain recurrences."""
     name, value, order = function_name(func), u.node.value, trace.order
     width, affine = value[0].numel(), u.node.step is None
-    pays = value.device.type == "cpu" and trace.points**2 * width >= COMPILE_FROM
-    if not pays or name not in straightline.FUNCTIONS or not _is_default(name, *args, **kwargs):
+    pays = trace.points**2 * width >= COMPILE_FROM and order <= COMPILE_TO
+    if (
+        not pays
+        or value.device.type != "cpu"
+        or name not in straightline.FUNCTIONS
+        or not _is_default(name, *args, **kwargs)
+    ):
         return _series(trace, func, u, *args, **kwargs)
     kernel = straightline.kernel(name, order, width, value.dtype, affine=affine)
     out, tables = straightline.tables(name, value, affine=affine)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional as F
 
-from mixupe_theory import pairwise, recurrences, straightline, tracing_rules
+from mixupe_theory import pairwise, recurrences, straightline, taylor, tracing_rules
 from mixupe_theory.taylor import pairwise_jet, taylor_coefficients
 from mixupe_theory.tracing import NotTraced
 
@@ -184,16 +184,21 @@ def test_equal_inputs_have_no_higher_orders():
     assert (value[1:, ~same & (i != j)] != 0).all()
 
 
-@pytest.mark.parametrize("distance", [1e-3, 1e-6])
-def test_near_duplicates_lose_what_their_difference_loses(distance):
-    """Order 1 of the first layer is a difference of images: its error is eps / distance, and no worse."""
+@pytest.mark.parametrize("compile_from", [0, 2**60], ids=["compiled", "plain"])
+@pytest.mark.parametrize("distance", [1e-2, 1e-4, 1e-8])
+def test_close_pairs_lose_no_digits(distance, compile_from, monkeypatch):
+    """W x_j - W x_i would lose all of eps / distance; at most those of 1e-3 may be lost, times order."""
+    monkeypatch.setattr(tracing_rules, "COMPILE_FROM", compile_from)
     rng = np.random.default_rng(3)
     f, x = fill(mlp(), rng), normal(rng, 1, 3)
-    x = torch.cat([x, x + distance * normal(rng, 1, 3)])
-    value = joined(f, x, 3)[2][:, 1]
-    reference = taylor_coefficients(f, x[:1], x[1:] - x[:1], 3)[:, 0]
-    for k in (1, 2, 3):
-        assert (value[k] - reference[k]).norm() <= 20 * k * EPS / distance * reference[k].norm()
+    x = torch.cat([x, normal(rng, 2, 3), x + distance * normal(rng, 1, 3)])
+    i, j, value = joined(f, x, 3)
+    for a, b in ((0, 3), (3, 0)):
+        pair = value[:, (i == a) & (j == b)][:, 0]
+        reference = taylor_coefficients(f, x[[a]], x[[b]] - x[[a]], 3)[:, 0]
+        for k in (1, 2, 3):
+            allowed = 20 * k * EPS * (1 / distance if distance > taylor.CLOSE else 1)
+            assert (pair[k] - reference[k]).norm() <= allowed * reference[k].norm()
 
 
 @pytest.mark.parametrize("mode", ["backward", "torch.func.grad", "torch.func.jvp"])

@@ -19,6 +19,7 @@ from mixupe_theory.claims.references import (
     slope,
     tilted_rule,
 )
+from mixupe_theory.claims.theorem1_certificates import CLAIMS as CERTIFICATE_CLAIMS
 from mixupe_theory.claims.theorem1_radius import CLAIMS as RADIUS_CLAIMS
 from mixupe_theory.claims.theorem1_series import CLAIMS as SERIES_CLAIMS
 from mixupe_theory.losses import mean_response, mixup_loss, pointwise_loss
@@ -261,6 +262,7 @@ CLAIMS = (
         check=_identity,
         control=lambda: any_of({"remainder 0.1 % off": _identity(1.001), "no remainder": _identity(0.0)}),
     ),
+    *CERTIFICATE_CLAIMS,
     Claim(
         id="theorem1.equivalence",
         title="Minimizing mixup = minimizing ERM + R",

@@ -9,13 +9,24 @@ from mixupe_theory.figures import (
     objective,
     tables,
     theorem1,
+    theorem1_radius,
     theorem2,
     theorem2_bounds,
 )
 from mixupe_theory.figures.base import FigureSpec
 from mixupe_theory.plotting import SavedFigure, save_figure
 
-_MODULES = (mixup_loss, theorem1, objective, implicit_bias, implicit_bias_ends, theorem2, theorem2_bounds, tables)
+_MODULES = (
+    mixup_loss,
+    theorem1,
+    theorem1_radius,
+    objective,
+    implicit_bias,
+    implicit_bias_ends,
+    theorem2,
+    theorem2_bounds,
+    tables,
+)
 FIGURES: dict[str, FigureSpec] = {spec.name: spec for module in _MODULES for spec in module.FIGURES}
 
 __all__ = ["FIGURES", "FigureSpec", "regenerate"]

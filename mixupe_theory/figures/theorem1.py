@@ -1,9 +1,8 @@
-"""Figures of notebook 02: the remainder's order, the share of each order, divergence, radii."""
+"""Figures of notebook 02: the remainder's order, the share of each order, divergence."""
 
 from __future__ import annotations
 
 import numpy as np
-import torch
 
 from mixupe_theory.claims.measurements import (
     FRACTIONS,
@@ -116,33 +115,6 @@ def _draw_divergence(data):
     return figure
 
 
-RADIUS_NETWORKS = ("digits-tanh-erm", "digits-tanh-mixup-1", "moons-tanh-erm", "moons-tanh-mixup-1")
-
-
-def _radius() -> dict[str, np.ndarray]:
-    levels = torch.linspace(0, 1, 202, dtype=torch.float64)[1:-1]
-    return {name.replace("-", "_"): radii(name, 30).quantile(levels).numpy() for name in RADIUS_NETWORKS}
-
-
-def _draw_radius(data):
-    figure, axes = new_figure("page", 2.5, ncols=2, sharey=True)
-    bins = np.geomspace(0.01, 10, 46)
-    for axis, dataset in zip(axes, ("digits", "moons"), strict=True):
-        for key, label in ((f"{dataset}_tanh_erm", "ERM"), (f"{dataset}_tanh_mixup_1", r"mixup, $\alpha=1$")):
-            weight = np.full(data[key].shape, 100 / data[key].size)
-            axis.hist(data[key], bins, weights=weight, histtype="stepfilled", alpha=0.45, label=label)
-        axis.axvline(1, color="k", lw=1, ls="--")
-        axis.set(
-            xscale="log",
-            title={"digits": "digits", "moons": "two-moons"}[dataset],
-            xlabel="radius of convergence in $a$",
-        )
-        axis.legend(loc="upper left")
-    axes[1].text(1.1, 0.97, "$a=1$", transform=axes[1].get_xaxis_transform(), va="top")
-    axes[0].set_ylabel("pairs (%)")
-    return figure
-
-
 FIGURES = (
     FigureSpec(
         "theorem1_remainder",
@@ -166,12 +138,5 @@ FIGURES = (
         _draw_divergence,
         rtol=0.02,
         atol=1e-12,
-    ),
-    FigureSpec(
-        "theorem1_radius",
-        "Radius of convergence along real pairs: nearly all series diverge before the other point.",
-        _radius,
-        _draw_radius,
-        rtol=0.05,
     ),
 )
