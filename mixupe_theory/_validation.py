@@ -108,6 +108,13 @@ def inputs(name: str, x) -> torch.Tensor:
     return x
 
 
+def finite_coefficients(coefficients: torch.Tensor) -> torch.Tensor:
+    """Return Taylor coefficients of f unless one is NaN or infinite."""
+    if not torch.isfinite(coefficients).all():
+        raise ValueError("f(x) must be finite with finite derivatives, got NaN or infinity")
+    return coefficients
+
+
 def evaluation_mode(f) -> None:
     """Raise if ``f`` is a module whose outputs depend on the batch or on chance."""
     if not callable(f):

@@ -2,55 +2,72 @@
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import lru_cache
 from itertools import islice
 from threading import Barrier
 
 import torch
 
+from mixupe_theory import _validation as check
 from mixupe_theory.tracing import Pairs, Trace
 from mixupe_theory.tracing_rules import RULES
 
-CACHED = 2**17  # numbers that a chunk of pairs may hold in one value: about what a core's cache holds
-ON_DEVICE = 2**25  # the same on an accelerator, which wants much work at once
+AT_ONCE = {"cpu": 2**17}  # numbers of one value worked on at once: about what a core's cache holds
+ON_ACCELERATORS = 2**25  # the same there, where much work at once is wanted
+TOGETHER = 4  # times as much is handed out together
 
 
 def trace(f: Callable, x: torch.Tensor, order: int) -> Trace:
     """f as a list of steps; raises NotTraced where it cannot be."""
-    return Trace(f, x, order, RULES)
-
-
-def chunks(trace: Trace) -> Iterator[Pairs]:
-    """Rectangles of pairs that cover all n^2."""
-    n, widest = trace.points, max(node.value[0].numel() for node in trace.nodes)
-    numbers = CACHED if trace.out.value.device.type == "cpu" else ON_DEVICE
-    held = max(1, numbers // (trace.order * max(1, widest)))
-    anchors, partners = max(1, held // n), min(held, n)
-    for i in range(0, n, anchors):
-        for j in range(0, n, partners):
-            yield Pairs(i, min(anchors, n - i), j, min(partners, n - j), trace.order)
+    with one_thread():
+        return Trace(f, x, order, RULES)
 
 
 def run(trace: Trace) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
-    """(i, j, coefficients) of every chunk, in order; on a CPU one thread works on each chunk."""
-    device, todo = trace.out.value.device, list(chunks(trace))
+    """(i, j, coefficients) in chunks; on a CPU each of torch's threads works on a chunk of its own."""
+    device = trace.out.value.device
+    widest = max(node.value[0].numel() for node in trace.nodes)
+    held = max(1, AT_ONCE.get(device.type, ON_ACCELERATORS) // (trace.order * max(1, widest)))
+    todo = list(Pairs(0, trace.points, 0, trace.points, trace.order).split(TOGETHER * held))
+
+    def chunk(pairs: Pairs) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        coefficients = torch.cat([trace.replay(part) for part in pairs.split(held)], 1)
+        return *pairs.indices(device), check.finite_coefficients(coefficients)
+
     threads = min(torch.get_num_threads(), len(todo)) if device.type == "cpu" else 1
-    with _workers(threads) as submit:
-        coming, waiting = iter(todo), deque()
-        for pairs in todo:
-            waiting.extend(submit(trace.replay, ahead) for ahead in islice(coming, 2 * threads - len(waiting)))
-            yield *pairs.indices(device), waiting.popleft()()
+    if threads == 1:
+        yield from map(chunk, todo)
+        return
+    submit = _workers(threads).submit
+    coming, waiting = iter(todo), deque()
+    try:
+        for _ in todo:
+            waiting.extend(submit(chunk, ahead) for ahead in islice(coming, 2 * threads - len(waiting)))
+            yield waiting.popleft().result()
+    finally:
+        for future in waiting:  # of an iteration that was given up
+            future.cancel()
 
 
 @contextmanager
-def _workers(threads: int) -> Iterator[Callable]:
-    """A function that starts a call and returns one that waits for its result; one thread does it when waited for."""
-    if threads == 1:
-        yield lambda function, pairs: lambda: function(pairs)
-        return
+def one_thread() -> Iterator[None]:
+    """Torch with one thread: after a parallel operation its other threads keep their cores busy for milliseconds."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@lru_cache(maxsize=1)
+def _workers(threads: int) -> ThreadPoolExecutor:
+    """Threads in which torch uses one each. They are kept: a new thread would have to fetch its memory anew."""
     ready = Barrier(threads + 1)
 
     def begin():
@@ -58,12 +75,13 @@ def _workers(threads: int) -> Iterator[Callable]:
         ready.wait()
 
     before = torch.get_num_threads()
-    pool = ThreadPoolExecutor(threads)
-    try:
-        for _ in range(threads):
-            pool.submit(begin)
-        ready.wait()
-        torch.set_num_threads(before)  # the workers' setting is their own, except that threads to come inherit it
-        yield lambda function, pairs: pool.submit(function, pairs).result
-    finally:
-        pool.shutdown(cancel_futures=True)
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="mixupe_theory")
+    for _ in range(threads):
+        pool.submit(begin)
+    ready.wait()
+    torch.set_num_threads(before)  # the workers' setting is their own, except that threads to come inherit it
+    return pool
+
+
+if hasattr(os, "register_at_fork"):  # a forked process has none of its parent's threads
+    os.register_at_fork(after_in_child=_workers.cache_clear)

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
+from threading import Lock
 
 import numba
 import numpy as np
@@ -127,12 +128,12 @@ def tables(name: str, u: torch.Tensor, *, affine: bool) -> tuple[torch.Tensor, d
     return value, start | {"u0": u} if affine else start
 
 
-def source(name: str, order: int, width: int, *, affine: bool) -> str:
+def source(name: str, order: int, width: int, *, affine: bool, in_place: bool = False) -> str:
     """The code of one kernel, for all pairs of some anchors and partners.
 
     The series of a pair, ``width`` numbers each, lie order by order, orders 1..K, in u and w; each anchor's tables one
     after the other. ``affine``: u holds order 0 of the partners instead; order 1 is its difference from the anchor's,
-    and there is no other.
+    and there is no other. ``in_place``: w is u, and must be written so for the compiler to see that it is.
     """
     function, degree = FUNCTIONS[name], 1 if affine else order
     names = list(tables(name, torch.zeros(1), affine=affine)[1])
@@ -141,7 +142,8 @@ def source(name: str, order: int, width: int, *, affine: bool) -> str:
         load += [f"u1 = u[b * {width} + l] - u0"]
     else:
         load += [f"u{k} = u[pair + {(k - 1) * width} + l]" for k in range(1, order + 1)]
-    store = [f"w[pair + {(k - 1) * width} + l] = w{k}" for k in range(1, order + 1)]
+    target = "u" if in_place else "w"
+    store = [f"{target}[pair + {(k - 1) * width} + l] = w{k}" for k in range(1, order + 1)]
     body = "\n".join(f"                {line}" for line in load + function.statements(order, degree) + store)
     return f"""
 def kernel(u, start, w, anchors, partners):
@@ -154,13 +156,21 @@ def kernel(u, start, w, anchors, partners):
 """
 
 
+_LOCK = Lock()
+
+
+def kernel(*arguments, **options) -> Callable:
+    """The compiled kernel of :func:`source`'s arguments and a dtype; it takes flat numpy arrays and integers."""
+    with _LOCK:  # threads that want one kernel shall not compile two
+        return _kernel(*arguments, **options)
+
+
 @lru_cache(maxsize=256)
-def kernel(name: str, order: int, width: int, dtype: torch.dtype, *, affine: bool) -> Callable:
-    """The compiled kernel; its arguments are flat numpy arrays and integers."""
+def _kernel(name: str, order: int, width: int, dtype: torch.dtype, *, affine: bool, in_place: bool = False) -> Callable:
     real = np.float32 if dtype == torch.float32 else np.float64
     # typed constants: a Python number would turn float32 arithmetic into float64
     constants = {"zero": real(0), "number2": real(2)}
     constants |= {f"number{k}": real(k) for k in range(1, order + 1)}
     constants |= {f"inverse{k}": real(1 / k) for k in range(1, order + 1)}
-    exec(source(name, order, width, affine=affine), constants)
+    exec(source(name, order, width, affine=affine, in_place=in_place), constants)
     return numba.njit(nogil=True, fastmath={"contract"}, error_model="numpy")(constants["kernel"])

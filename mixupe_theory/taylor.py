@@ -102,7 +102,8 @@ def pairwise_jet(f: Callable, x: torch.Tensor, order: int) -> Iterator[tuple[tor
 
 
 def _all_pairs(f, x, order, trace):
-    close = _close_pairs(x)
+    with pairwise.one_thread():
+        close = _close_pairs(x)
     for i, j, coefficients in pairwise.run(trace):
         if len(close):
             anew = torch.isin(i * len(x) + j, close).nonzero()[:, 0]
@@ -110,7 +111,7 @@ def _all_pairs(f, x, order, trace):
                 start, end = x[i[anew]], x[j[anew]]
                 with torch.no_grad():
                     coefficients[:, anew] = _coefficients(f, start, end - start, order)
-        yield i, j, _finite(coefficients)
+        yield i, j, coefficients
 
 
 def _close_pairs(x: torch.Tensor) -> torch.Tensor:
@@ -145,13 +146,7 @@ def _coefficients(f, x, v, order) -> torch.Tensor:
     if not isinstance(out, Jet) or out.ndim != 2 or out.shape[0] != x.shape[0]:
         got = tuple(out.shape) if isinstance(out, Jet) else type(out).__name__
         raise ValueError(f"f(x) must have shape ({x.shape[0]}, c), got {got}")
-    return _finite(out.coefficients)
-
-
-def _finite(coefficients: torch.Tensor) -> torch.Tensor:
-    if not torch.isfinite(coefficients).all():
-        raise ValueError("f(x) must be finite with finite derivatives, got NaN or infinity")
-    return coefficients
+    return check.finite_coefficients(out.coefficients)
 
 
 def _layer(f, error: Exception) -> str:

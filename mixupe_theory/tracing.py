@@ -8,7 +8,7 @@ called once, on the n points, and what it does to them is written down.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -40,6 +40,14 @@ class Pairs:
         j = torch.arange(self.j, self.j + self.partners, device=device)
         return i.repeat_interleave(self.partners), j.repeat(self.anchors)
 
+    def split(self, held: int) -> Iterator[Pairs]:
+        """The same pairs in the same order, in chunks of at most ``held``."""
+        anchors, partners = max(1, held // self.partners), min(held, self.partners)
+        for i in range(0, self.anchors, anchors):
+            for j in range(0, self.partners, partners):
+                part = min(anchors, self.anchors - i), self.j + j, min(partners, self.partners - j)
+                yield Pairs(self.i + i, *part, self.order)
+
     def start(self, value: torch.Tensor) -> torch.Tensor:
         """The value at x_i, for each pair."""
         return value[self.i : self.i + self.anchors].repeat_interleave(self.partners, 0)
@@ -58,11 +66,13 @@ class Node:
         value: Order 0, at all n points, (n, ...).
         inputs: The nodes it is computed from.
         step: (pairs, what the inputs' steps gave) -> its orders 1..K, (pairs, K, ...); None where it is affine in x.
+        fresh: Whether its step writes into memory of its own, which the only user may overwrite.
     """
 
     value: torch.Tensor
     inputs: tuple[Node, ...] = ()
     step: Callable | None = None
+    fresh: bool = False
 
     def higher(self, pairs: Pairs, given: torch.Tensor | None) -> torch.Tensor:
         """Orders 1..K, (pairs, K, ...), written out where the node is affine."""
@@ -109,11 +119,11 @@ class Trace:
         self.nodes = [node for node in self.nodes if node in needed]
         self.uses = Counter(u for node in self.nodes if node.step for u in node.inputs)
 
-    def affine(self, value: torch.Tensor, inputs: tuple[Traced, ...], step: Callable) -> Node:
+    def affine(self, value: torch.Tensor, inputs: tuple[Traced, ...], step: Callable, fresh: bool = False) -> Node:
         """A node that is affine in its inputs."""
         nodes = tuple(u.node for u in inputs)
         if any(node.step for node in nodes):
-            return Node(value, nodes, step)
+            return Node(value, nodes, step, fresh)
         return Node(value[self.first], nodes)
 
     @torch.no_grad()

@@ -17,19 +17,21 @@ COMPILE_TO = 64  # the highest order that is unrolled; the code is quadratic in 
 
 def _linear(trace, func, u, weight, bias=None) -> Node:
     _constants(u, weight, bias, rows=None)
-    return trace.affine(func(u.node.value, weight, bias), (u,), lambda pairs, given: F.linear(given, weight))
+    value = func(u.node.value, weight, bias)
+    return trace.affine(value, (u,), lambda pairs, given: F.linear(given, weight), fresh=True)
 
 
 def _matmul(trace, func, u, weight) -> Node:
     _constants(u, weight, rows=None)
     if weight.ndim != 2:
         raise NotTraced
-    return trace.affine(func(u.node.value, weight), (u,), lambda pairs, given: given @ weight)
+    return trace.affine(func(u.node.value, weight), (u,), lambda pairs, given: given @ weight, fresh=True)
 
 
 def _convolution(trace, func, u, weight, bias=None, *args, **kwargs) -> Node:
     value = func(u.node.value, weight, bias, *args, **kwargs)
-    return trace.affine(value, (u,), _rowwise(lambda rows: func(rows, weight, None, *args, **kwargs)))
+    step = _rowwise(lambda rows: func(rows, weight, None, *args, **kwargs))
+    return trace.affine(value, (u,), step, fresh=True)
 
 
 def _pool(trace, func, u, *args, **kwargs) -> Node:
@@ -139,8 +141,9 @@ def _along(trace, func, u, dim, *args, **kwargs) -> Node:
 
 def _pointwise(trace, func, u, *args, **kwargs) -> Node:
     """A pointwise function: compiled where that pays, else by the plain recurrences."""
-    name, value, order = function_name(func), u.node.value, trace.order
-    width, affine = value[0].numel(), u.node.step is None
+    name, node, order = function_name(func), u.node, trace.order
+    value, affine = node.value, node.step is None
+    width = value[0].numel()
     pays = trace.points**2 * width >= COMPILE_FROM and order <= COMPILE_TO
     if (
         not pays
@@ -149,18 +152,19 @@ def _pointwise(trace, func, u, *args, **kwargs) -> Node:
         or not _is_default(name, *args, **kwargs)
     ):
         return _series(trace, func, u, *args, **kwargs)
-    kernel = straightline.kernel(name, order, width, value.dtype, affine=affine)
     out, tables = straightline.tables(name, value, affine=affine)
     tables = torch.stack([*tables.values()], 1)
 
     def step(pairs, given):
-        w = value.new_empty(len(pairs), order, *value.shape[1:])
         u = value[pairs.j : pairs.j + pairs.partners] if affine else given
+        in_place = node.fresh and trace.uses[node] == 1 and given.is_contiguous()
+        w = given if in_place else value.new_empty(len(pairs), order, *value.shape[1:])
+        kernel = straightline.kernel(name, order, width, value.dtype, affine=affine, in_place=in_place)
         start = tables[pairs.i : pairs.i + pairs.anchors]
         kernel(*(t.flatten().numpy() for t in (u, start, w)), pairs.anchors, pairs.partners)
         return w
 
-    return Node(out, (u.node,), step)
+    return Node(out, (node,), step, fresh=True)
 
 
 def _is_default(name: str, *args, **kwargs) -> bool:

@@ -16,7 +16,7 @@ from mixupe_theory.theorem1 import convergence_radius, path_radius
 
 NETWORKS = ("digits-tanh-erm", "digits-tanh-mixup-1", "moons-tanh-erm", "moons-tanh-mixup-1")
 POINTS = 200  # 40,000 ordered pairs of each data set
-MAPPED = 10  # of each class of digits
+MAPPED = 8  # of each class of digits
 ANCHORS, DIRECTIONS = 8, 240
 EXTENT, CENTRE = 2.0, 0.45  # of the piece of the plane that is shown
 
@@ -65,7 +65,7 @@ def _map() -> dict[str, np.ndarray]:
     x, y = balanced(*DATA["moons"](), POINTS)
     angle = torch.linspace(0, 2 * torch.pi, DIRECTIONS + 1, dtype=x.dtype)
     direction = torch.stack([angle.cos(), angle.sin()], 1)
-    anchors = x[:ANCHORS]
+    anchors = x[:: POINTS // ANCHORS]
     coefficients = taylor_coefficients(
         f, anchors.repeat_interleave(len(angle), 0), direction.repeat(len(anchors), 1), order=40
     )
@@ -94,7 +94,7 @@ def _draw_map(data):
         axis.tick_params(length=0)
         axis.set(title=title, xlabel=r"class of $\mathbf{x}'$")
     axes[0].set_ylabel(r"class of $\mathbf{x}_i$")
-    bar = figure.colorbar(image, ax=axes[:2], fraction=0.05, pad=0.01, aspect=25)
+    bar = figure.colorbar(image, ax=axes[:2], fraction=0.05, pad=0.01, aspect=25, shrink=0.8)
     bar.set_label("radius in $a$")
     bar.set_ticks([0.1, 0.3, 1, 3, 10], labels=["0.1", "0.3", "1", "3", "10"])
     bar.minorticks_off()
