@@ -60,10 +60,25 @@ def _parser() -> argparse.ArgumentParser:
     networks = command("networks", _networks, "train the small networks of the claims anew (about half a minute)")
     networks.add_argument("--out", metavar="FOLDER", type=Path, help="where to write (default: the package's weights)")
 
-    bench = command("bench", _bench, "time the mixup loss, or descent on a linear model, against the same done plainly")
-    bench.add_argument("what", choices=["mixup-loss", "implicit-bias"])
-    bench.add_argument("--n", type=int, help="digits images (default: 300), or data sets (default: 30)")
-    bench.add_argument("--repeats", type=int, default=5, help="alternating runs of mixup-loss (default: %(default)s)")
+    bench = command("bench", None, "time Taylor mode, the mixup loss, or descent on a linear model against peers")
+    subjects = bench.add_subparsers(required=True, metavar="WHAT")
+    for name, run, help in (
+        ("taylor", _bench_taylor, "all Taylor coefficients of all pairs, against the peers that are installed"),
+        ("mixup-loss", _bench_mixup_loss, "the exact mixup loss, against the plain sum, JAX and Monte Carlo"),
+        ("implicit-bias", _bench_implicit_bias, "descent on a linear model, against a plain loop"),
+    ):
+        subject = subjects.add_parser(name, help=help, description=help)
+        subject.set_defaults(run=run)
+        subject.add_argument("--threads", type=int, default=min(2, os.cpu_count() or 1), help="(default: %(default)s)")
+        if name == "implicit-bias":
+            subject.add_argument("--n", type=int, default=30, help="data sets (default: %(default)s)")
+            continue
+        subject.add_argument("--rounds", type=int, default=7, help="alternating rounds (default: %(default)s)")
+        subject.add_argument("--save", action="store_true", help="write the record that the figure is drawn from")
+        if name == "taylor":
+            subject.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="(default: %(default)s)")
+        else:
+            subject.add_argument("--n", type=int, nargs="+", metavar="N", help="digits (default: 25 50 100 200)")
     return parser
 
 
@@ -140,11 +155,32 @@ def _networks(arguments) -> int:
     return 0
 
 
-def _bench(arguments) -> int:
+def _bench_taylor(arguments) -> int:
+    from mixupe_theory import bench_taylor
+
+    name = "taylor" if arguments.device == "cpu" else "taylor_cuda"
+    return _report(name, bench_taylor, arguments, arguments.rounds, arguments.threads, arguments.device)
+
+
+def _bench_mixup_loss(arguments) -> int:
+    from mixupe_theory import bench_mixup_loss
+
+    sizes = arguments.n or bench_mixup_loss.SIZES
+    return _report("mixup_loss", bench_mixup_loss, arguments, arguments.rounds, arguments.threads, sizes)
+
+
+def _report(name: str, module, arguments, *settings) -> int:
+    from mixupe_theory import bench_records
+
+    record = module.measure(*settings)
+    if arguments.save:
+        bench_records.save(name, record)
+    print(module.table(record))
+    return 0
+
+
+def _bench_implicit_bias(arguments) -> int:
     from mixupe_theory import bench
 
-    if arguments.what == "mixup-loss":
-        print(bench.mixup_loss_table(300 if arguments.n is None else arguments.n, arguments.repeats))
-    else:
-        print(bench.implicit_bias_table(30 if arguments.n is None else arguments.n))
+    print(bench.implicit_bias_table(arguments.n, arguments.threads))
     return 0

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import lru_cache
 from itertools import islice
-from threading import Barrier
+from threading import Lock
 
 import torch
 
@@ -43,44 +43,44 @@ def run(trace: Trace) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor
     if threads == 1:
         yield from map(chunk, todo)
         return
-    submit = _workers(threads).submit
     coming, waiting = iter(todo), deque()
-    try:
-        for _ in todo:
-            waiting.extend(submit(chunk, ahead) for ahead in islice(coming, 2 * threads - len(waiting)))
-            yield waiting.popleft().result()
-    finally:
-        for future in waiting:  # of an iteration that was given up
-            future.cancel()
+    with one_thread():
+        submit = _workers(threads).submit
+        try:
+            for _ in todo:
+                waiting.extend(submit(chunk, ahead) for ahead in islice(coming, 2 * threads - len(waiting)))
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:  # of an iteration that was given up
+                future.cancel()
+
+
+_RUNNING, _LOCK = [], Lock()
 
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Torch with one thread: after a parallel operation its other threads keep their cores busy for milliseconds."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
+    """Torch with one thread, as long as any such context lasts: the cores are busy, and so is a thread that waits.
+
+    (A matrix product would start threads of its own within each of ours, and after a parallel operation torch's other
+    threads keep their cores busy for milliseconds.)
+    """
+    with _LOCK:
+        _RUNNING.append(torch.get_num_threads())
+        torch.set_num_threads(1)
     try:
         yield
     finally:
-        torch.set_num_threads(before)
+        with _LOCK:
+            before = _RUNNING.pop()
+            if not _RUNNING:  # what the first to begin found, whoever is the last to end
+                torch.set_num_threads(before)
 
 
 @lru_cache(maxsize=1)
 def _workers(threads: int) -> ThreadPoolExecutor:
     """Threads in which torch uses one each. They are kept: a new thread would have to fetch its memory anew."""
-    ready = Barrier(threads + 1)
-
-    def begin():
-        torch.set_num_threads(1)
-        ready.wait()
-
-    before = torch.get_num_threads()
-    pool = ThreadPoolExecutor(threads, thread_name_prefix="mixupe_theory")
-    for _ in range(threads):
-        pool.submit(begin)
-    ready.wait()
-    torch.set_num_threads(before)  # the workers' setting is their own, except that threads to come inherit it
-    return pool
+    return ThreadPoolExecutor(threads, "mixupe_theory", initializer=torch.set_num_threads, initargs=(1,))
 
 
 if hasattr(os, "register_at_fork"):  # a forked process has none of its parent's threads

@@ -7,9 +7,11 @@ called once, on the n points, and what it does to them is written down.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from threading import get_ident
 
 import torch
 from torch.autograd.forward_ad import unpack_dual
@@ -117,7 +119,8 @@ class Trace:
             if node in needed and node.step:
                 needed.update(node.inputs)
         self.nodes = [node for node in self.nodes if node in needed]
-        self.uses = Counter(u for node in self.nodes if node.step for u in node.inputs)
+        self.uses = Counter([self.out, *(u for node in self.nodes if node.step for u in node.inputs)])
+        self._unused: dict[tuple, list[torch.Tensor]] = {}
 
     def affine(self, value: torch.Tensor, inputs: tuple[Traced, ...], step: Callable, fresh: bool = False) -> Node:
         """A node that is affine in its inputs."""
@@ -138,8 +141,20 @@ class Trace:
             for u in node.inputs:
                 left[u] -= 1
                 if not left[u]:
-                    del given[u]
-        return self.out.series(pairs, given[self.out])
+                    self._keep(u, given.pop(u), given[node])
+        series = self.out.series(pairs, given[self.out])
+        self._keep(self.out, given[self.out], series)
+        return series
+
+    def take(self, shape: tuple[int, ...]) -> torch.Tensor:
+        """Memory for a step's result: what this thread needs no more, for it is still in the core's cache."""
+        unused = self._unused.get((get_ident(), math.prod(shape)))
+        return unused.pop().view(shape) if unused else self.out.value.new_empty(shape)
+
+    def _keep(self, node: Node, memory: torch.Tensor | None, result: torch.Tensor) -> None:
+        """Keep a result that is needed no more, unless a view of it goes on."""
+        if node.fresh and memory.is_contiguous() and memory.data_ptr() != result.data_ptr():
+            self._unused.setdefault((get_ident(), memory.numel()), []).append(memory)
 
 
 class Traced(TensorLike):

@@ -11,14 +11,22 @@ from mixupe_theory import straightline
 from mixupe_theory.jets import Jet, function_name
 from mixupe_theory.tracing import Node, NotTraced, Traced
 
-COMPILE_FROM = 2**20  # numbers per order over all pairs from which compiling a pointwise function pays: some seconds
+COMPILE_FROM = (
+    2**18
+)  # numbers of one order over all pairs from which compiling a pointwise function pays: it takes seconds
 COMPILE_TO = 64  # the highest order that is unrolled; the code is quadratic in it
 
 
 def _linear(trace, func, u, weight, bias=None) -> Node:
     _constants(u, weight, bias, rows=None)
     value = func(u.node.value, weight, bias)
-    return trace.affine(value, (u,), lambda pairs, given: F.linear(given, weight), fresh=True)
+
+    def step(pairs, given):
+        out = trace.take((*given.shape[:-1], len(weight)))
+        torch.mm(given.reshape(-1, given.shape[-1]), weight.T, out=out.view(-1, len(weight)))
+        return out
+
+    return trace.affine(value, (u,), step, fresh=True)
 
 
 def _matmul(trace, func, u, weight) -> Node:
@@ -158,7 +166,7 @@ def _pointwise(trace, func, u, *args, **kwargs) -> Node:
     def step(pairs, given):
         u = value[pairs.j : pairs.j + pairs.partners] if affine else given
         in_place = node.fresh and trace.uses[node] == 1 and given.is_contiguous()
-        w = given if in_place else value.new_empty(len(pairs), order, *value.shape[1:])
+        w = given if in_place else trace.take((len(pairs), order, *value.shape[1:]))
         kernel = straightline.kernel(name, order, width, value.dtype, affine=affine, in_place=in_place)
         start = tables[pairs.i : pairs.i + pairs.anchors]
         kernel(*(t.flatten().numpy() for t in (u, start, w)), pairs.anchors, pairs.partners)

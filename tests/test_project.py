@@ -88,6 +88,21 @@ def test_readme_minimizer_runs():
     assert names["found"].unique
 
 
+def test_readme_pairs_run(capsys):
+    """The lines that certify, measure radii and take all pairs' coefficients, as printed."""
+    blocks = re.findall(r"```python\n(.*?)```", (paths.ROOT / "README.md").read_text(), re.DOTALL)
+    code = next(block for block in blocks if "pairwise_jet(" in block)
+    normal = np.random.default_rng(0).normal
+    small = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.Tanh(), torch.nn.Linear(3, 2)).double()
+    for p in small.requires_grad_(False).parameters():
+        p.copy_(torch.from_numpy(normal(0, 0.5, p.shape)))
+    names = {"BetaLaw": BetaLaw, "small": small, "u": torch.from_numpy(normal(0, 0.5, (5, 2)))}
+    names |= {"model": torch.nn.Linear(4, 3), "x": torch.from_numpy(normal(size=(6, 4)))}
+    exec(code, names)
+    assert capsys.readouterr().out.startswith("True\n")
+    assert names["coefficients"].shape == (5, 36, 3)
+
+
 def test_readme_bound_runs():
     """The lines that bound a linear model's loss, as printed."""
     blocks = re.findall(r"```python\n(.*?)```", (paths.ROOT / "README.md").read_text(), re.DOTALL)
