@@ -40,6 +40,30 @@ MUTANTS = {
         "for j in range(1, k + 1))\n",
         "theorem1.factors",
     ),
+    "pairs run from x_j to x_i": (
+        "tracing.py",
+        "return (end[None] - value[self.i : self.i + self.anchors, None]).flatten(0, 1)",
+        "return (value[self.i : self.i + self.anchors, None] - end[None]).flatten(0, 1)",
+        "theorem1.first-order",
+    ),
+    "the smallest root for the largest": (
+        "radius.py",
+        ".abs().amax(-1)\n",
+        ".abs().amin(-1)\n",
+        "theorem1.radius-network",
+    ),
+    "winding of half a zero": (
+        "radius.py",
+        "right, 1, e) / (1 + e)",
+        "right, 1, e) / (1 - e)",
+        "theorem1.radius-network",
+    ),
+    "a factorial dropped in the certificate": (
+        "certificates.py",
+        "w / total / math.factorial(r) * d**r",
+        "w / total * d**r",
+        "theorem1.certificate",
+    ),
     "Beta(alpha, beta) for D_lambda": (
         "mixing.py",
         "math.fsum(p * law.reflected().moment(k) for p, law in self.components)",

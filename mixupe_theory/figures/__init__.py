@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mixupe_theory.figures import (
+    bench,
     implicit_bias,
     implicit_bias_ends,
     mixup_loss,
@@ -26,6 +27,7 @@ _MODULES = (
     theorem2,
     theorem2_bounds,
     tables,
+    bench,
 )
 FIGURES: dict[str, FigureSpec] = {spec.name: spec for module in _MODULES for spec in module.FIGURES}
 

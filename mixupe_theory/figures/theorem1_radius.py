@@ -60,7 +60,8 @@ def _map() -> dict[str, np.ndarray]:
     for name in NETWORKS[:2]:
         radius, label = _radii(name)
         keep = np.concatenate([np.flatnonzero(label == c)[:MAPPED] for c in range(10)])
-        arrays[name.replace("-", "_")] = radius[np.ix_(keep, keep)].astype(np.float32)
+        shown = radius[np.ix_(keep, keep)].astype(np.float32)
+        arrays[name.replace("-", "_")] = np.where(np.isfinite(shown), shown, np.nan)  # on the diagonal
     f = load("moons-tanh-erm")
     x, y = balanced(*DATA["moons"](), POINTS)
     angle = torch.linspace(0, 2 * torch.pi, DIRECTIONS + 1, dtype=x.dtype)
@@ -86,8 +87,7 @@ def _draw_map(data):
     figure, axes = new_figure("page", 2.5, ncols=3, width_ratios=(1, 1, 1.25))
     scale = LogNorm(0.1, 10)
     for axis, name, title in zip(axes, NETWORKS, ("digits, ERM", r"digits, mixup, $\alpha=1$"), strict=False):
-        shown = np.where(np.isfinite(data[name.replace("-", "_")]), data[name.replace("-", "_")], np.nan)
-        image = axis.imshow(shown, cmap="RdBu_r", norm=scale, interpolation="nearest")
+        image = axis.imshow(data[name.replace("-", "_")], cmap="RdBu_r", norm=scale, interpolation="nearest")
         middle = MAPPED * (np.arange(10) + 0.5) - 0.5
         axis.set_xticks(middle, range(10))
         axis.set_yticks(middle, range(10))
