@@ -52,10 +52,10 @@ MUTANTS = {
         ".abs().amin(-1)\n",
         "theorem1.radius-network",
     ),
-    "winding of half a zero": (
+    "a winding number lost": (
         "radius.py",
-        "right, 1, e) / (1 + e)",
-        "right, 1, e) / (1 - e)",
+        "np.where(right, z.imag, 0)",
+        "np.where(right, 0, 0)",
         "theorem1.radius-network",
     ),
     "a factorial dropped in the certificate": (

@@ -46,7 +46,7 @@ def _small_network(activation, classes: int, seed: int):
 
 @cache
 def _identity_cases():
-    """(library's remainders, integral remainders, their quadrature error, the loss) for every case and K = 1, 2, ...."""
+    """(library's remainders, integral remainders, their quadrature error, the loss) for each case and K = 1, 2, ..."""
     law, cases = BetaLaw(0.7, 1.2), []
     with torch.no_grad():
         for seed, activation in enumerate(ACTIVATIONS.values()):

@@ -101,8 +101,9 @@ print("proved to 1e-30, both forms, k = 1..3:", certificate.proved and certifica
 
 # %% tags=["nbval-ignore-output"]
 print("term of L_mix   ", certificate.mixup.str(25))
-for k, (term, left) in enumerate(zip(certificate.collected, certificate.taylor_remainder), start=1):
-    print(f"order {k}, remainder", term.str(25), left.str(25))
+for k in range(3):
+    term, left = certificate.collected[k], certificate.taylor_remainder[k]
+    print(f"order {k + 1}, remainder", term.str(25), left.str(25))
 
 # %% [markdown]
 # ## All pairs at once
