@@ -11,6 +11,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from inspect import signature
 from threading import get_ident
 
 import torch
@@ -173,7 +174,12 @@ class Traced(TensorLike):
         if not traced or name not in traced[0].trace.rules or any(isinstance(u, Traced) for u in kwargs.values()):
             raise NotTraced
         trace = traced[0].trace
-        node = trace.rules[name](trace, func, *args, **kwargs)
+        rule = trace.rules[name]
+        try:
+            signature(rule).bind(trace, func, *args, **kwargs)
+        except TypeError:  # an option that no rule follows
+            raise NotTraced from None
+        node = rule(trace, func, *args, **kwargs)
         if _is_differentiated(node.value) or node.value.ndim == 0 or len(node.value) != trace.points:
             raise NotTraced
         trace.nodes.append(node)

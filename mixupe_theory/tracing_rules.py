@@ -11,9 +11,7 @@ from mixupe_theory import straightline
 from mixupe_theory.jets import Jet, function_name
 from mixupe_theory.tracing import Node, NotTraced, Traced
 
-COMPILE_FROM = (
-    2**18
-)  # numbers of one order over all pairs from which compiling a pointwise function pays: it takes seconds
+COMPILE_FROM = 2**18  # numbers of one order over all pairs from which compiling a pointwise function pays
 COMPILE_TO = 64  # the highest order that is unrolled; the code is quadratic in it
 
 
@@ -142,7 +140,7 @@ def _series(trace, func, *args, **kwargs) -> Node:
 
 def _along(trace, func, u, dim, *args, **kwargs) -> Node:
     """Softmax and its like, along a dimension that is not the points'."""
-    if dim in (0, -u.ndim):
+    if not isinstance(dim, int) or dim in (0, -u.ndim):
         raise NotTraced
     return _series(trace, func, u, dim, *args, **kwargs)
 

@@ -119,6 +119,8 @@ REFUSED = {
     "concatenation": lambda x: torch.cat([x, x.sin()], 1),
     "matrix from the left": lambda x: (torch.eye(3, dtype=torch.float64) @ x.unsqueeze(-1)).squeeze(-1),
     "constant in each row": lambda x: x.tanh() * torch.ones(len(x), 3, dtype=torch.float64),
+    "an option of add": lambda x: torch.add(x.sin(), x, alpha=2.0),
+    "logsumexp over a tuple": lambda x: x - torch.logsumexp(x.sin(), (1,), keepdim=True),
     "no x in it": lambda x: torch.ones(len(x), 3, dtype=torch.float64),
     "power of different shapes": lambda x: x / (2 + x.square()).flatten().view(x.shape),
 }
@@ -266,6 +268,23 @@ def test_float32_is_kept_and_is_float32(activation, monkeypatch):
         error = (value[k].double() - reference[k]).abs().max() / reference[k].abs().max()
         assert error <= 2e-5
     assert (value.double() != reference).any()
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no CUDA device")
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_a_gpu_gives_the_same(dtype, monkeypatch):
+    """In chunks of a few pairs and of all; some hundred roundings, as between any two orders of summation."""
+    rng = np.random.default_rng(8)
+    f, x = fill(mlp(), rng).to(dtype), normal(rng, 9, 3).to(dtype)
+    expected = joined(f, x, 4)[2]
+    for numbers in (100, 2**25):
+        monkeypatch.setattr(pairwise, "ON_ACCELERATORS", numbers)
+        i, j, value = joined(f.cuda(), x.cuda(), 4)
+        assert value.device.type == i.device.type == j.device.type == "cuda"
+        for k in range(5):
+            error = (value[k].cpu() - expected[k]).abs().max()
+            assert error <= 300 * torch.finfo(dtype).eps * expected[k].abs().max()
+        f.cpu()
 
 
 # --- the compiled code
