@@ -21,9 +21,7 @@ class NoTaylorRule(ValueError):
 class TensorLike:
     """What ordinary torch code sees of a traced value: a shape, operators, and methods that answer by rules."""
 
-    def _sample(self) -> torch.Tensor:
-        """A tensor of the value's shape, dtype and device."""
-        raise NotImplementedError
+    _sample: Callable[[], torch.Tensor]  # a tensor of the value's shape, dtype and device
 
     shape = property(lambda self: self._sample().shape)
     ndim = property(lambda self: self._sample().ndim)
