@@ -169,7 +169,6 @@ def test_library_s_radius_of_two_layers_in_closed_form():
         ({"rtol": 0.0}, ValueError, "rtol"),
         ({"rtol": 1e-12}, ValueError, "rtol must be at least 1e-9"),
     ],
-    ids=str,
 )
 def test_bad_input(change, error, message):
     arguments = {"f": nn.Sequential(linear([[1.0]])), "x": ONE, "v": ONE, "head": "sigmoid"} | change
