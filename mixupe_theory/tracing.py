@@ -142,9 +142,9 @@ class Trace:
             for u in node.inputs:
                 left[u] -= 1
                 if not left[u]:
-                    self._keep(u, given.pop(u), given[node])
+                    self._keep(u, given.pop(u), given)
         series = self.out.series(pairs, given[self.out])
-        self._keep(self.out, given[self.out], series)
+        self._keep(self.out, given.pop(self.out), given)
         return series
 
     def take(self, shape: tuple[int, ...]) -> torch.Tensor:
@@ -152,9 +152,12 @@ class Trace:
         unused = self._unused.get((get_ident(), math.prod(shape)))
         return unused.pop().view(shape) if unused else self.out.value.new_empty(shape)
 
-    def _keep(self, node: Node, memory: torch.Tensor | None, result: torch.Tensor) -> None:
-        """Keep a result that is needed no more, unless a view of it goes on."""
-        if node.fresh and memory.is_contiguous() and memory.data_ptr() != result.data_ptr():
+    def _keep(self, node: Node, memory: torch.Tensor | None, given: dict[Node, torch.Tensor | None]) -> None:
+        """Keep the memory of a result that is needed no more, unless one that is has it too."""
+        if not node.fresh or not memory.is_contiguous():
+            return
+        place = memory.untyped_storage().data_ptr()
+        if all(other is None or other.untyped_storage().data_ptr() != place for other in given.values()):
             self._unused.setdefault((get_ident(), memory.numel()), []).append(memory)
 
 

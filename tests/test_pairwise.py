@@ -49,6 +49,20 @@ class Residual(nn.Module):
         return self.last(self.pool(x)).view(x.size(0), -1)
 
 
+class Shared(nn.Module):
+    """Values of one memory, needed again after another use of it: it must not be written to meanwhile."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second, self.third, self.last = (nn.Linear(*s) for s in ((3, 4), (4, 4), (4, 4), (4, 2)))
+
+    def forward(self, x):
+        u = self.second(torch.tanh(self.first(x)))
+        shifted, shaped = u + 1.0, u.view(len(u), 2, 2)
+        w = self.third(torch.tanh(self.third(torch.tanh(u))))
+        return self.last(w + shifted + shaped.flatten(1))
+
+
 W = torch.tensor([[0.3, -1.2], [1.1, 0.4], [-0.8, 0.2]], dtype=torch.float64)
 TRACED = {  # name: (f's factory, shape of one input)
     **{name: (lambda activation=activation: mlp(activation), FLAT) for name, activation in ACTIVATIONS.items()},
@@ -57,6 +71,7 @@ TRACED = {  # name: (f's factory, shape of one input)
     "batch norm": (lambda: nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Tanh(), nn.Linear(4, 2)), FLAT),
     "batch norm of a curve": (lambda: nn.Sequential(mlp(), nn.BatchNorm1d(2)), FLAT),
     "residual block": (Residual, IMAGE),
+    "shared memory": (Shared, FLAT),
     "LeNet": (
         lambda: nn.Sequential(
             nn.Conv2d(2, 3, 3, padding=1), nn.Tanh(), nn.AvgPool2d(2), nn.Conv2d(3, 2, 2), nn.Softplus(), nn.Flatten()
