@@ -41,8 +41,10 @@ def radius_from_coefficients(coefficients: torch.Tensor) -> torch.Tensor:
     size = coefficients.norm(dim=-1)
     moving = (size[-window:] > 0).sum(0) > 1
     coefficients, size = coefficients[:, moving], size[:, moving]
-    # a first estimate, by regression of log |c_k| on k where c_k != 0, brings the coefficients to one scale
+    # a first estimate, by regression of log |c_k| on k, brings the coefficients to one scale; of two successive orders
+    # the larger counts, since every other one may be 0, or next to it
     k = torch.arange(order + 1).to(coefficients)[:, None]
+    size = torch.maximum(size[1:], size[:-1])
     seen = (size[-window:] > 0).to(size)
     mean = lambda values: (seen * values).sum(0) / seen.sum(0)  # noqa: E731
     log_size = size[-window:].log().nan_to_num(neginf=0.0)

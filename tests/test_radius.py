@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import assume, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from torch import nn
 
@@ -63,6 +63,8 @@ def test_contour_decides_at_its_resolution(u, speed, classes):
     assert singular_within(radius * (1 + 1e-7), f, u * ONE, speed * ONE)
 
 
+@example(u=1e-102, other=1.0, name="SiLU")  # every other coefficient is next to 0
+@example(u=0.0, other=1.0, name="logistic")
 @given(u=START, other=START, name=st.sampled_from(["logistic", "softmax", "tanh", "sigmoid", "SiLU"]))
 def test_library_finds_the_exact_radius_of_one_layer(u, other, name):
     """1e-6, as stated. (Points closer than 1e-2 have a radius above 300, whose 40th power underflows.)"""
