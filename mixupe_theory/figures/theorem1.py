@@ -136,7 +136,7 @@ FIGURES = (
         "Inside the radius more orders help, outside they hurt; under the law of training they hurt.",
         _divergence,
         _draw_divergence,
-        rtol=0.02,
+        rtol=0.1,  # a radius that differs by 0.3 % is 7 % in its 24th power
         atol=1e-12,
     ),
 )

@@ -70,14 +70,15 @@ def _map() -> dict[str, np.ndarray]:
     coefficients = taylor_coefficients(
         f, anchors.repeat_interleave(len(angle), 0), direction.repeat(len(anchors), 1), order=40
     )
-    radius = path_radius(coefficients, "sigmoid").reshape(len(anchors), -1, 1)
+    radius = path_radius(coefficients, "sigmoid").reshape(len(anchors), -1)
     grid = torch.linspace(-EXTENT, EXTENT, 81, dtype=x.dtype)
     plane = torch.cartesian_prod(grid + CENTRE, grid)
     return arrays | {
         "x": x.numpy(),
         "y": y.numpy(),
         "anchors": anchors.numpy(),
-        "reach": (anchors[:, None] + radius * direction).numpy(),
+        "angle": angle.numpy(),
+        "reach": radius.numpy(),
         "grid": grid.numpy(),
         "probability": f(plane).sigmoid().reshape(len(grid), -1).T.numpy(),
     }
@@ -102,8 +103,9 @@ def _draw_map(data):
     axis.contour(data["grid"] + CENTRE, data["grid"], data["probability"], [0.5], colors="k", linewidths=1)
     for label, color in ((0, "C0"), (1, "C1")):
         axis.scatter(*data["x"][data["y"] == label].T, s=3, color=color, alpha=0.4, lw=0)
+    direction = np.stack([np.cos(data["angle"]), np.sin(data["angle"])])
     for anchor, reach in zip(data["anchors"], data["reach"], strict=True):
-        axis.plot(*reach.T, lw=0.9, color="C2", ls="-")
+        axis.plot(*(anchor[:, None] + reach * direction), lw=0.9, color="C2", ls="-")
         axis.plot(*anchor, "k.", ms=4)
     axis.set(title="two-moons, ERM", xlim=(-1.6, 2.4), ylim=(-1.5, 1.9), xlabel="$x_1$", ylabel="$x_2$", aspect="equal")
     return figure
