@@ -11,40 +11,50 @@ from functools import lru_cache
 from itertools import islice
 from threading import Lock
 
+import scipy.linalg  # noqa: F401 - loads its BLAS, for threadpoolctl to find
 import torch
+from threadpoolctl import ThreadpoolController
 
 from mixupe_theory import _validation as check
+from mixupe_theory.chains import join
 from mixupe_theory.tracing import Pairs, Trace
 from mixupe_theory.tracing_rules import RULES
 
-AT_ONCE = {"cpu": 2**17}  # numbers of one value worked on at once: about what a core's cache holds
+AT_ONCE = {"cpu": 2**17}  # numbers of one step's result at once: about what a core's cache holds
+CLOSE = 1e-3  # |x_j - x_i| / |x_i| below which W x_j - W x_i has lost too many digits of W (x_j - x_i)
 ON_ACCELERATORS = 2**25  # the same there, where much work at once is wanted
-TOGETHER = 4  # times as much is handed out together
 
 
 def trace(f: Callable, x: torch.Tensor, order: int) -> Trace:
     """f as a list of steps; raises NotTraced where it cannot be."""
     with one_thread():
-        return Trace(f, x, order, RULES)
+        trace = Trace(f, x, order, RULES)
+        join(trace)
+        return trace
 
 
-def run(trace: Trace) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
-    """(i, j, coefficients) in chunks; on a CPU each of torch's threads works on a chunk of its own."""
+def run(trace: Trace) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]]:
+    """(i, j, coefficients, close) in chunks; on a CPU each of torch's threads works on a chunk of its own.
+
+    ``close`` are the positions in the chunk of pairs that are too close for the differences of order 0 to be exact.
+    """
     device = trace.out.value.device
-    widest = max(node.value[0].numel() for node in trace.nodes)
-    held = max(1, AT_ONCE.get(device.type, ON_ACCELERATORS) // (trace.order * max(1, widest)))
-    todo = list(Pairs(0, trace.points, 0, trace.points, trace.order).split(TOGETHER * held))
+    threads = torch.get_num_threads() if device.type == "cpu" else 1
+    widest = max(node.value[0].numel() for node in trace.nodes if node.step or node is trace.out)
+    held = AT_ONCE.get(device.type, ON_ACCELERATORS) // (trace.order * max(1, widest))
+    held = max(1, min(held, trace.points**2 // (2 * threads)))  # two for each thread at least
+    todo = list(Pairs(0, trace.points, 0, trace.points, trace.order).split(held))
 
-    def chunk(pairs: Pairs) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        coefficients = torch.cat([trace.replay(part) for part in pairs.split(held)], 1)
-        return *pairs.indices(device), check.finite_coefficients(coefficients)
+    def chunk(pairs: Pairs) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+        coefficients = check.finite_coefficients(trace.replay(pairs))
+        return *pairs.indices(device), coefficients, _close(trace.x, pairs)
 
-    threads = min(torch.get_num_threads(), len(todo)) if device.type == "cpu" else 1
-    if threads == 1:
-        yield from map(chunk, todo)
-        return
+    threads = min(threads, len(todo))
     coming, waiting = iter(todo), deque()
     with one_thread():
+        if threads == 1:
+            yield from map(chunk, todo)
+            return
         submit = _workers(threads).submit
         try:
             for _ in todo:
@@ -55,18 +65,26 @@ def run(trace: Trace) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor
                 future.cancel()
 
 
+def _close(x: torch.Tensor, pairs: Pairs) -> torch.Tensor:
+    """Positions of the pairs whose distance is not 0 but small against x_i, both by their largest entry."""
+    start, end = x[pairs.i : pairs.i + pairs.anchors], x[pairs.j : pairs.j + pairs.partners]
+    distance = torch.cdist(start, end, p=torch.inf)
+    close = (distance > 0) & (distance < CLOSE * start.abs().amax(1, keepdim=True))
+    return close.flatten().nonzero()[:, 0]
+
+
 _RUNNING, _LOCK = [], Lock()
 
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Torch with one thread, as long as any such context lasts: the cores are busy, and so is a thread that waits.
+    """Torch and BLAS with one thread each, as long as any such context lasts.
 
-    (A matrix product would start threads of its own within each of ours, and after a parallel operation torch's other
-    threads keep their cores busy for milliseconds.)
+    (The cores are busy, and a thread that waits keeps one busy too. A matrix product would start threads of its own
+    within each of ours, and after a parallel operation torch's other threads spin for milliseconds.)
     """
     with _LOCK:
-        _RUNNING.append(torch.get_num_threads())
+        _RUNNING.append((torch.get_num_threads(), _blas().limit(limits=1)))
         torch.set_num_threads(1)
     try:
         yield
@@ -74,7 +92,14 @@ def one_thread() -> Iterator[None]:
         with _LOCK:
             before = _RUNNING.pop()
             if not _RUNNING:  # what the first to begin found, whoever is the last to end
-                torch.set_num_threads(before)
+                torch.set_num_threads(before[0])
+                before[1].restore_original_limits()
+
+
+@lru_cache(maxsize=1)
+def _blas() -> ThreadpoolController:
+    """The BLAS libraries of numpy and scipy, which numba's is one of."""
+    return ThreadpoolController().select(user_api="blas")
 
 
 @lru_cache(maxsize=1)

@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from threading import Lock
 
 import numba
 import numpy as np
@@ -86,8 +85,8 @@ def _relu(order: int, degree: int) -> Statements:
 
 def _bell(u: torch.Tensor) -> torch.Tensor:
     """sigmoid' = sigmoid(u) sigmoid(-u), to full relative accuracy where it is tiny."""
-    e = torch.exp(-u.abs())
-    return e / (1 + e) ** 2
+    e = u.abs().neg_().exp_()
+    return e.div_((1 + e).square_())
 
 
 def _of_sigmoid(value: Callable[[torch.Tensor, torch.Tensor], torch.Tensor], *kept: str) -> Callable:
@@ -104,7 +103,7 @@ def _of_sigmoid(value: Callable[[torch.Tensor, torch.Tensor], torch.Tensor], *ke
 def _start_tanh(u):
     """From tanh u = 2 sigmoid(2u) - 1: its derivative is not taken as 1 - tanh^2."""
     w = u.tanh()
-    return w, {"p0": 4 * _bell(2 * u), "slope": -2 * w}
+    return w, {"p0": _bell(2 * u).mul_(4), "slope": -2 * w}
 
 
 def _start_gelu(u):
@@ -156,17 +155,9 @@ def kernel(u, start, w, anchors, partners):
 """
 
 
-_LOCK = Lock()
-
-
-def kernel(*arguments, **options) -> Callable:
-    """The compiled kernel of :func:`source`'s arguments and a dtype; it takes flat numpy arrays and integers."""
-    with _LOCK:  # threads that want one kernel shall not compile two
-        return _kernel(*arguments, **options)
-
-
 @lru_cache(maxsize=256)
-def _kernel(name: str, order: int, width: int, dtype: torch.dtype, *, affine: bool, in_place: bool = False) -> Callable:
+def kernel(name: str, order: int, width: int, dtype: torch.dtype, *, affine: bool, in_place: bool = False) -> Callable:
+    """The compiled kernel of :func:`source`'s arguments and a dtype; it takes flat numpy arrays and integers."""
     real = np.float32 if dtype == torch.float32 else np.float64
     # typed constants: a Python number would turn float32 arithmetic into float64
     constants = {"zero": real(0), "number2": real(2)}

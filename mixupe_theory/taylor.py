@@ -17,8 +17,6 @@ from mixupe_theory.jets import Jet, NoTaylorRule
 from mixupe_theory.tracing import NotTraced
 
 PAIR_CHUNK = 4096  # coefficients of pairs held at once
-CLOSE = 1e-3  # |x_j - x_i| / |x_i| below which W x_j - W x_i has lost too many digits of W (x_j - x_i)
-CLOSE_ROWS = 256  # of the matrix of distances, held at once
 
 
 def taylor_coefficients(f: Callable, x: torch.Tensor, v: torch.Tensor, order: int) -> torch.Tensor:
@@ -63,10 +61,10 @@ def pairwise_jet(f: Callable, x: torch.Tensor, order: int) -> Iterator[tuple[tor
     """Taylor coefficients along every displacement x_j - x_i of a batch, in chunks of pairs.
 
     Where no gradient is asked for, f is called once, on the n points, and what it does to them is replayed for the
-    orders 1..K of all pairs (:mod:`mixupe_theory.tracing`), in as many threads as torch uses, with compiled
-    recurrences where there is much to do (:mod:`mixupe_theory.straightline`). That covers linear layers, convolutions,
-    average pooling, BatchNorm, reshapes, sums, products and pointwise functions; any other f that
-    :func:`taylor_coefficients` can expand goes pair by pair.
+    orders 1..K of all pairs (:mod:`mixupe_theory.tracing`), in as many threads as torch uses. That covers linear
+    layers, convolutions, average pooling, BatchNorm, reshapes, sums, products and pointwise functions; any other f that
+    :func:`taylor_coefficients` can expand goes pair by pair. On a CPU, where there is much to do, pointwise functions
+    and the linear layers between them are compiled (:mod:`mixupe_theory.chains`).
 
     The first layer's W (x_j - x_i) is the difference of W x_j and W x_i there; pairs closer than 1e-3 of their size,
     for which it would lose digits, go one by one as well.
@@ -102,28 +100,12 @@ def pairwise_jet(f: Callable, x: torch.Tensor, order: int) -> Iterator[tuple[tor
 
 
 def _all_pairs(f, x, order, trace):
-    with pairwise.one_thread():
-        close = _close_pairs(x)
-    for i, j, coefficients in pairwise.run(trace):
+    for i, j, coefficients, close in pairwise.run(trace):
         if len(close):
-            anew = torch.isin(i * len(x) + j, close).nonzero()[:, 0]
-            if len(anew):
-                start, end = x[i[anew]], x[j[anew]]
-                with torch.no_grad():
-                    coefficients[:, anew] = _coefficients(f, start, end - start, order)
+            start, end = x[i[close]], x[j[close]]
+            with torch.no_grad():
+                coefficients[:, close] = _coefficients(f, start, end - start, order)
         yield i, j, coefficients
-
-
-def _close_pairs(x: torch.Tensor) -> torch.Tensor:
-    """The indices i n + j of pairs whose distance is not 0 but small against x_i, both by their largest entry."""
-    x = x.detach().flatten(1)
-    found = []
-    for start in range(0, len(x), CLOSE_ROWS):
-        rows = x[start : start + CLOSE_ROWS]
-        distance = torch.cdist(rows, x, p=torch.inf)
-        close = (distance > 0) & (distance < CLOSE * rows.abs().amax(1, keepdim=True))
-        found.append(close.flatten().nonzero()[:, 0] + start * len(x))
-    return torch.cat(found)
 
 
 def _pair_by_pair(f, x, order):

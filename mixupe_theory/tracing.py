@@ -11,12 +11,14 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from inspect import signature
 from threading import get_ident
 
 import torch
 from torch.autograd.forward_ad import unpack_dual
 
+from mixupe_theory.chains import Link
 from mixupe_theory.jets import NoTaylorRule, TensorLike, function_name, is_in_place
 
 
@@ -69,13 +71,15 @@ class Node:
         value: Order 0, at all n points, (n, ...).
         inputs: The nodes it is computed from.
         step: (pairs, what the inputs' steps gave) -> its orders 1..K, (pairs, K, ...); None where it is affine in x.
-        fresh: Whether its step writes into memory of its own, which the only user may overwrite.
+        fresh: Whether its step writes into memory of its own, which may be used again when the node is needed no more.
+        link: The same as a link of a compiled chain, where it can be one.
     """
 
     value: torch.Tensor
     inputs: tuple[Node, ...] = ()
     step: Callable | None = None
     fresh: bool = False
+    link: Link | None = None
 
     def higher(self, pairs: Pairs, given: torch.Tensor | None) -> torch.Tensor:
         """Orders 1..K, (pairs, K, ...), written out where the node is affine."""
@@ -103,10 +107,12 @@ class Trace:
     """
 
     def __init__(self, f: Callable, x: torch.Tensor, order: int, rules: dict[str, Callable]):
-        if _is_differentiated(x):
+        positive = x + 0.0  # -0 is 0; and whatever follows what is computed from x follows this
+        if _is_differentiated(positive):
             raise NotTraced
         self.points, self.order, self.rules = len(x), order, rules
-        self.first = _first_equal(x)
+        self.x = positive.detach().flatten(1).to(torch.promote_types(x.dtype, torch.float32))
+        self.first = _first_equal(self.x)
         self.nodes = [Node(x.detach())]
         try:
             out = f(Traced(self.nodes[0], self))
@@ -123,11 +129,11 @@ class Trace:
         self.uses = Counter([self.out, *(u for node in self.nodes if node.step for u in node.inputs)])
         self._unused: dict[tuple, list[torch.Tensor]] = {}
 
-    def affine(self, value: torch.Tensor, inputs: tuple[Traced, ...], step: Callable, fresh: bool = False) -> Node:
+    def affine(self, value: torch.Tensor, inputs: tuple[Traced, ...], step: Callable, **attributes) -> Node:
         """A node that is affine in its inputs."""
         nodes = tuple(u.node for u in inputs)
         if any(node.step for node in nodes):
-            return Node(value, nodes, step, fresh)
+            return Node(value, nodes, step, **attributes)
         return Node(value[self.first], nodes)
 
     @torch.no_grad()
@@ -142,9 +148,9 @@ class Trace:
             for u in node.inputs:
                 left[u] -= 1
                 if not left[u]:
-                    self._keep(u, given.pop(u), given)
+                    self._release(u, given.pop(u), given)
         series = self.out.series(pairs, given[self.out])
-        self._keep(self.out, given.pop(self.out), given)
+        self._release(self.out, given.pop(self.out), given)
         return series
 
     def take(self, shape: tuple[int, ...]) -> torch.Tensor:
@@ -152,13 +158,17 @@ class Trace:
         unused = self._unused.get((get_ident(), math.prod(shape)))
         return unused.pop().view(shape) if unused else self.out.value.new_empty(shape)
 
-    def _keep(self, node: Node, memory: torch.Tensor | None, given: dict[Node, torch.Tensor | None]) -> None:
+    def keep(self, memory: torch.Tensor) -> None:
+        """Keep what was taken and is needed no more."""
+        self._unused.setdefault((get_ident(), memory.numel()), []).append(memory)
+
+    def _release(self, node: Node, memory: torch.Tensor | None, given: dict[Node, torch.Tensor | None]) -> None:
         """Keep the memory of a result that is needed no more, unless one that is has it too."""
         if not node.fresh or not memory.is_contiguous():
             return
         place = memory.untyped_storage().data_ptr()
         if all(other is None or other.untyped_storage().data_ptr() != place for other in given.values()):
-            self._unused.setdefault((get_ident(), memory.numel()), []).append(memory)
+            self.keep(memory)
 
 
 class Traced(TensorLike):
@@ -179,17 +189,21 @@ class Traced(TensorLike):
         trace = traced[0].trace
         rule = trace.rules[name]
         try:
-            signature(rule).bind(trace, func, *args, **kwargs)
+            _signature(rule).bind(trace, func, *args, **kwargs)
         except TypeError:  # an option that no rule follows
             raise NotTraced from None
         node = rule(trace, func, *args, **kwargs)
         if _is_differentiated(node.value) or node.value.ndim == 0 or len(node.value) != trace.points:
             raise NotTraced
-        trace.nodes.append(node)
+        if node is not traced[0].node:
+            trace.nodes.append(node)
         if is_in_place(func, kwargs):
             args[0].node = node
             return args[0]
         return Traced(node, trace)
+
+
+_signature = lru_cache(maxsize=None)(signature)
 
 
 def _is_differentiated(value: torch.Tensor) -> bool:
@@ -207,6 +221,6 @@ def _is_differentiated(value: torch.Tensor) -> bool:
 
 def _first_equal(x: torch.Tensor) -> torch.Tensor:
     """The first point equal to each: rows of a matrix product may differ in the last digit though inputs do not."""
-    _, group = x.detach().flatten(1).unique(dim=0, return_inverse=True)
-    index = torch.arange(len(x), device=x.device)
-    return torch.full_like(group, len(x)).scatter_reduce_(0, group, index, "amin")[group]
+    rows = x.contiguous().view(torch.uint8).cpu().numpy()
+    first: dict[bytes, int] = {}
+    return torch.tensor([first.setdefault(row.tobytes(), i) for i, row in enumerate(rows)], device=x.device)

@@ -7,7 +7,8 @@ from collections.abc import Callable
 import torch
 from torch.nn import functional as F
 
-from mixupe_theory import straightline
+from mixupe_theory import chains, straightline
+from mixupe_theory.chains import Link, can_compile
 from mixupe_theory.jets import Jet, function_name
 from mixupe_theory.tracing import Node, NotTraced, Traced
 
@@ -24,14 +25,17 @@ def _linear(trace, func, u, weight, bias=None) -> Node:
         torch.mm(given.reshape(-1, given.shape[-1]), weight.T, out=out.view(-1, len(weight)))
         return out
 
-    return trace.affine(value, (u,), step, fresh=True)
+    link = Link(None, weight.contiguous().T) if can_compile(value) else None
+    return trace.affine(value, (u,), step, fresh=True, link=link)
 
 
 def _matmul(trace, func, u, weight) -> Node:
     _constants(u, weight, rows=None)
     if weight.ndim != 2:
         raise NotTraced
-    return trace.affine(func(u.node.value, weight), (u,), lambda pairs, given: given @ weight, fresh=True)
+    value = func(u.node.value, weight)
+    link = Link(None, weight.contiguous()) if can_compile(value) else None
+    return trace.affine(value, (u,), lambda pairs, given: given @ weight, fresh=True, link=link)
 
 
 def _convolution(trace, func, u, weight, bias=None, *args, **kwargs) -> Node:
@@ -59,7 +63,7 @@ def _rowwise(function: Callable) -> Callable:
 def _dropout(trace, func, u, p=0.5, training=True, inplace=False) -> Node:
     if training:
         raise NotTraced
-    return trace.affine(u.node.value, (u,), lambda pairs, given: given)
+    return u.node
 
 
 def _reshape(trace, func, u, *args, **kwargs) -> Node:
@@ -148,29 +152,19 @@ def _along(trace, func, u, dim, *args, **kwargs) -> Node:
 def _pointwise(trace, func, u, *args, **kwargs) -> Node:
     """A pointwise function: compiled where that pays, else by the plain recurrences."""
     name, node, order = function_name(func), u.node, trace.order
-    value, affine = node.value, node.step is None
-    width = value[0].numel()
-    pays = trace.points**2 * width >= COMPILE_FROM and order <= COMPILE_TO
+    pays = trace.points * node.value.numel() >= COMPILE_FROM and order <= COMPILE_TO
     if (
         not pays
-        or value.device.type != "cpu"
+        or not can_compile(node.value)
         or name not in straightline.FUNCTIONS
         or not _is_default(name, *args, **kwargs)
     ):
         return _series(trace, func, u, *args, **kwargs)
-    out, tables = straightline.tables(name, value, affine=affine)
-    tables = torch.stack([*tables.values()], 1)
-
-    def step(pairs, given):
-        u = value[pairs.j : pairs.j + pairs.partners] if affine else given
-        in_place = node.fresh and trace.uses[node] == 1 and given.is_contiguous()
-        w = given if in_place else trace.take((len(pairs), order, *value.shape[1:]))
-        kernel = straightline.kernel(name, order, width, value.dtype, affine=affine, in_place=in_place)
-        start = tables[pairs.i : pairs.i + pairs.anchors]
-        kernel(*(t.flatten().numpy() for t in (u, start, w)), pairs.anchors, pairs.partners)
-        return w
-
-    return Node(out, (node,), step, fresh=True)
+    affine = node.step is None
+    value, tables = straightline.tables(name, node.value, affine=affine)
+    node = Node(value, (node,), fresh=True, link=Link(name, torch.stack([*tables.values()], 1), affine))
+    node.step = chains.step(trace, [node])
+    return node
 
 
 def _is_default(name: str, *args, **kwargs) -> bool:

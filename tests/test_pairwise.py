@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from mixupe_theory import pairwise, straightline, taylor, tracing_rules
+from mixupe_theory import chains, pairwise, straightline, tracing_rules
 from mixupe_theory.taylor import pairwise_jet, taylor_coefficients
 from mixupe_theory.tracing import NotTraced
 
@@ -158,12 +158,15 @@ def test_f_is_called_once_on_the_points():
 
 @pytest.mark.parametrize("numbers", [1, 100, 333, 2**17])
 @pytest.mark.parametrize("threads", [1, 3])
-def test_chunks_and_threads_change_nothing(numbers, threads, monkeypatch):
+@pytest.mark.parametrize("compile_from", [0, 2**60], ids=["compiled", "plain"])
+def test_chunks_and_threads_change_nothing(numbers, threads, compile_from, monkeypatch):
     """Rectangles of 1 to n^2 pairs, dividing n and not: bit for bit the same series where products' shapes agree."""
     rng = np.random.default_rng(1)
     f, x = fill(mlp(), rng), normal(rng, 7, 3)
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
+    monkeypatch.setattr(tracing_rules, "COMPILE_FROM", compile_from)
+    monkeypatch.setattr(chains, "AT_ONCE", numbers // 2)
     try:
         monkeypatch.setitem(pairwise.AT_ONCE, "cpu", numbers)
         assert_close_to_pair_by_pair(f, x, 3)
@@ -230,7 +233,7 @@ def test_close_pairs_lose_no_digits(distance, compile_from, monkeypatch):
         pair = value[:, (i == a) & (j == b)][:, 0]
         reference = taylor_coefficients(f, x[[a]], x[[b]] - x[[a]], 3)[:, 0]
         for k in (1, 2, 3):
-            allowed = 20 * k * EPS * (1 / distance if distance > taylor.CLOSE else 1)
+            allowed = 20 * k * EPS * (1 / distance if distance > pairwise.CLOSE else 1)
             assert (pair[k] - reference[k]).norm() <= allowed * reference[k].norm()
 
 
@@ -308,10 +311,12 @@ def test_a_wrong_recurrence_is_seen(wrong, monkeypatch):
 
     monkeypatch.setattr(tracing_rules, "COMPILE_FROM", 0)
     monkeypatch.setattr(straightline, "source", planted)
-    straightline._kernel.cache_clear()
+    chains.compiled.cache_clear()
+    straightline.kernel.cache_clear()
     rng = np.random.default_rng(6)
     try:
         with pytest.raises(AssertionError):
             assert_close_to_pair_by_pair(fill(mlp(), rng), normal(rng, 4, 3), 4)
     finally:
-        straightline._kernel.cache_clear()
+        chains.compiled.cache_clear()
+        straightline.kernel.cache_clear()
