@@ -73,13 +73,21 @@ def misses(name: str, n: int, order: int, a_of, form: str = "nested", y_sign: fl
 @cache
 def shares(name: str, alpha: float, order: int = 6) -> np.ndarray:
     """Each order's share of R = L_mix - L_std on training inputs of a trained network (100 digits, all 200 moons)."""
-    recipe, f, law = RECIPES[name], load(name), BetaLaw(alpha)
+    f, x, targets, head, terms = _mean_coefficients(name, order)
+    law = BetaLaw(alpha)
+    moments = torch.tensor([law.tilted().a_moment(k) for k in range(order + 1)], dtype=x.dtype)
+    total = mixup_loss(f, x, targets, law, head, rtol=1e-4) - standard_loss(f, x, targets, head)
+    return (terms * moments / total).numpy()[1:]
+
+
+@cache
+def _mean_coefficients(name: str, order: int) -> tuple:
+    """(f, x, targets, head, each order's coefficient of the loss, averaged over all ordered pairs)."""
+    recipe, f = RECIPES[name], load(name)
     x, y = balanced(*DATA[recipe.data](), 200 if recipe.data == "moons" else 100)
     targets = nn.functional.one_hot(y, 10).double() if recipe.head == "softmax" else y.double()[:, None]
     terms = sum(loss_coefficients(c, targets[i], recipe.head).sum(1) for i, _, c in pairwise_jet(f, x, order))
-    moments = torch.tensor([law.tilted().a_moment(k) for k in range(order + 1)], dtype=x.dtype)
-    total = mixup_loss(f, x, targets, law, recipe.head, rtol=1e-4) - standard_loss(f, x, targets, recipe.head)
-    return (terms * moments / len(x) ** 2 / total).numpy()[1:]
+    return f, x, targets, recipe.head, terms / len(x) ** 2
 
 
 def series_errors(name: str, n: int, order: int, fraction: float) -> np.ndarray:

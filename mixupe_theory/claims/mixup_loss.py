@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 import torch
 from scipy.integrate import quad
@@ -31,6 +33,12 @@ def _one_label_loss(f, x, targets, rule) -> float:
     return (path_losses(f, x, targets, "softmax", 1 - lam).mean((1, 2)) @ weights).item()
 
 
+@cache
+def _exact_loss(name: str, law: BetaLaw) -> float:
+    x, targets = _problem()
+    return mixup_loss(load(name), x, targets, law, rtol=RTOL).item()
+
+
 def _change_of_law(rule_of) -> Evidence:
     """Largest relative gap between the mixup loss and the one-label loss under ``rule_of(law, nodes)``."""
     x, targets = _problem()
@@ -39,7 +47,7 @@ def _change_of_law(rule_of) -> Evidence:
         for name in ("digits-tanh-erm", "digits-tanh-mixup-1"):
             f = load(name)
             for law in LAWS:
-                exact = mixup_loss(f, x, targets, law, rtol=RTOL).item()
+                exact = _exact_loss(name, law)
                 fine, coarse = (_one_label_loss(f, x, targets, rule_of(law, m)) for m in (NODES, COARSER))
                 gaps.append(abs(fine - exact) / exact)
                 errors.append(abs(fine - coarse) / exact)

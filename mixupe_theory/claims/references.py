@@ -50,10 +50,24 @@ def jacobians(net: Callable, x: torch.Tensor) -> torch.Tensor:
 
 def nested_derivative(g: Callable, order: int) -> torch.Tensor:
     """g^(order)(0) of a function of a scalar, by forward mode nested in itself."""
+    return nested_derivatives(g, order)[-1]
+
+
+def nested_derivatives(g: Callable, order: int) -> tuple[torch.Tensor, ...]:
+    """g^(k)(0) of a function of a scalar for k = 0..order, by forward mode nested in itself."""
     one = torch.ones((), dtype=torch.float64)
+
+    def with_next(inner):
+        def derivatives(t):
+            values, slopes = torch.func.jvp(inner, (t,), (one,))
+            return (*values, slopes[-1])
+
+        return derivatives
+
+    nest = lambda t: (g(t),)  # noqa: E731
     for _ in range(order):
-        g = (lambda inner: lambda t: torch.func.jvp(inner, (t,), (one,))[1])(g)
-    return g(torch.zeros((), dtype=torch.float64))
+        nest = with_next(nest)
+    return nest(torch.zeros((), dtype=torch.float64))
 
 
 def remainders_of_theorem1(f, x, targets, head, law: BetaLaw, order: int, rules=(9, 7)) -> list[torch.Tensor]:
@@ -82,14 +96,14 @@ def remainders_of_theorem1(f, x, targets, head, law: BetaLaw, order: int, rules=
     def h(out):
         return log_partition(out, head)
 
-    start = path(torch.zeros(1, dtype=x.dtype))
     results, polynomial = [[] for _ in rules], torch.zeros((), dtype=x.dtype)
+    at_zero_and_along = torch.cat([torch.zeros(1, dtype=x.dtype), a * s])
+    derivatives = nested_derivatives(lambda t: path(at_zero_and_along + t), order + 1)
+    start = derivatives[0][:, :1]
     for k in range(1, order + 1):
-        at_zero = nested_derivative(lambda t: path(t[None]), k)
-        polynomial = polynomial + a[:, None] ** k / math.factorial(k) * at_zero
-        along_f = nested_derivative(lambda t: path(a * s + t), k + 1)
+        polynomial = polynomial + a[:, None] ** k / math.factorial(k) * derivatives[k][:, :1]
         along_h = nested_derivative(lambda t, p=polynomial: h(start + (s[:, None] + t) * p), k + 1)
-        parts = (along_f.split(sizes, 1), along_h.split(sizes, 1))
+        parts = (derivatives[k + 1][:, 1:].split(sizes, 1), along_h.split(sizes, 1))
         for result, m, of_f, of_h in zip(results, rules, *parts, strict=True):
             lam, law_weights = tilted_rule(law, m)
             nodes, weights = (torch.from_numpy(t) for t in roots_legendre(m))
