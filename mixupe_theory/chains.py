@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
+from threading import local
 
 import numba
 import numpy as np
@@ -44,16 +45,16 @@ def join(trace) -> None:
     """Make each run of links with a pointwise function among them one step of the trace."""
     runs = {}  # by the run's last node so far
     for node in trace.nodes:
-        if node.link and node.step:
+        if node.link:
             before = node.inputs[0]
             runs[node] = [*(runs.pop(before, []) if trace.uses[before] == 1 else []), node]
     for last, run in runs.items():
         if any(node.link.name for node in run):
-            last.inputs, last.step = run[0].inputs, step(trace, run)
+            last.inputs, last.step = run[0].inputs, _step(trace, run)
             trace.nodes = [node for node in trace.nodes if node is last or node not in run]
 
 
-def step(trace, run) -> Callable:
+def _step(trace, run) -> Callable:
     """What nodes that follow one another do to a chunk, as :class:`mixupe_theory.tracing.Node` asks for it."""
     shape = tuple((node.link.name, node.value[0].numel(), node.link.affine) for node in run)
     constants = [(node.link.constant.flatten(1) if node.link.name else node.link.constant).numpy() for node in run]
@@ -65,13 +66,23 @@ def step(trace, run) -> Callable:
         u = points if given is None else given.contiguous().view(len(pairs) * order, -1)
         out = trace.take((len(pairs), order, *out_shape))
         parts = np.array([(part.i, part.anchors, part.j, part.partners) for part in pairs.split(at_once)])
-        between = trace.take((min(2, memories), min(len(pairs), at_once) * order * widest))
+        between = _between(min(2, memories), at_once * order * widest, out.dtype)
         chain = compiled(shape, order, out.dtype)
-        chain(u.numpy(), between.numpy(), out.view(len(pairs) * order, -1).numpy(), parts, *constants)
-        trace.keep(between)
+        chain(u.numpy(), between, out.view(len(pairs) * order, -1).numpy(), parts, *constants)
         return out
 
     return step
+
+
+_KEPT = local()
+
+
+def _between(memories: int, numbers: int, dtype: torch.dtype) -> np.ndarray:
+    """Memory for a chain, (memories, numbers), that this thread keeps: it is still in its core's cache."""
+    wanted = memories * numbers * dtype.itemsize
+    if not hasattr(_KEPT, "memory") or _KEPT.memory.nbytes < wanted:
+        _KEPT.memory = np.empty(wanted, np.uint8)
+    return _KEPT.memory[:wanted].view(str(dtype).removeprefix("torch.")).reshape(memories, numbers)
 
 
 def source(shape: tuple[tuple[str | None, int, bool], ...], order: int) -> str:

@@ -20,9 +20,9 @@ from mixupe_theory.chains import join
 from mixupe_theory.tracing import Pairs, Trace
 from mixupe_theory.tracing_rules import RULES
 
-AT_ONCE = {"cpu": 2**17}  # numbers of one step's result at once: about what a core's cache holds
-CLOSE = 1e-3  # |x_j - x_i| / |x_i| below which W x_j - W x_i has lost too many digits of W (x_j - x_i)
+AT_ONCE = {"cpu": 2**19}  # numbers of one step's result at once, for steps that each take a few calls from Python
 ON_ACCELERATORS = 2**25  # the same there, where much work at once is wanted
+LEAST = 2**18  # numbers of the widest value, for which handing out a chunk pays
 
 
 def trace(f: Callable, x: torch.Tensor, order: int) -> Trace:
@@ -33,21 +33,17 @@ def trace(f: Callable, x: torch.Tensor, order: int) -> Trace:
         return trace
 
 
-def run(trace: Trace) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]]:
-    """(i, j, coefficients, close) in chunks; on a CPU each of torch's threads works on a chunk of its own.
-
-    ``close`` are the positions in the chunk of pairs that are too close for the differences of order 0 to be exact.
-    """
+def run(trace: Trace) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
+    """(i, j, coefficients) in chunks; on a CPU each of torch's threads works on a chunk of its own."""
     device = trace.out.value.device
     threads = torch.get_num_threads() if device.type == "cpu" else 1
-    widest = max(node.value[0].numel() for node in trace.nodes if node.step or node is trace.out)
-    held = AT_ONCE.get(device.type, ON_ACCELERATORS) // (trace.order * max(1, widest))
-    held = max(1, min(held, trace.points**2 // (2 * threads)))  # two for each thread at least
-    todo = list(Pairs(0, trace.points, 0, trace.points, trace.order).split(held))
+    held = AT_ONCE.get(device.type, ON_ACCELERATORS) // (trace.order * trace.widest_step)
+    share = trace.points**2 // (2 * threads)  # two for each thread, if they are large enough
+    chunk_size = max(1, min(held, max(share, LEAST // (trace.order * trace.widest))))
+    todo = list(Pairs(0, trace.points, 0, trace.points, trace.order).split(chunk_size))
 
-    def chunk(pairs: Pairs) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-        coefficients = check.finite_coefficients(trace.replay(pairs))
-        return *pairs.indices(device), coefficients, _close(trace.x, pairs)
+    def chunk(pairs: Pairs) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        return *pairs.indices(device), check.finite_coefficients(trace.replay(pairs))
 
     threads = min(threads, len(todo))
     coming, waiting = iter(todo), deque()
@@ -63,14 +59,6 @@ def run(trace: Trace) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor
         finally:
             for future in waiting:  # of an iteration that was given up
                 future.cancel()
-
-
-def _close(x: torch.Tensor, pairs: Pairs) -> torch.Tensor:
-    """Positions of the pairs whose distance is not 0 but small against x_i, both by their largest entry."""
-    start, end = x[pairs.i : pairs.i + pairs.anchors], x[pairs.j : pairs.j + pairs.partners]
-    distance = torch.cdist(start, end, p=torch.inf)
-    close = (distance > 0) & (distance < CLOSE * start.abs().amax(1, keepdim=True))
-    return close.flatten().nonzero()[:, 0]
 
 
 _RUNNING, _LOCK = [], Lock()

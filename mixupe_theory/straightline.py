@@ -83,10 +83,9 @@ def _relu(order: int, degree: int) -> Statements:
     return lines + [f"w{k} = (u{k} if on else zero)" if k <= degree else f"w{k} = zero" for k in range(1, order + 1)]
 
 
-def _bell(u: torch.Tensor) -> torch.Tensor:
-    """sigmoid' = sigmoid(u) sigmoid(-u), to full relative accuracy where it is tiny."""
-    e = u.abs().neg_().exp_()
-    return e.div_((1 + e).square_())
+def _tanh_slope(u: torch.Tensor) -> torch.Tensor:
+    """tanh' = 1/cosh^2, to full relative accuracy where it is tiny, which 1 - tanh^2 is not."""
+    return u.cosh().square_().reciprocal_()
 
 
 def _of_sigmoid(value: Callable[[torch.Tensor, torch.Tensor], torch.Tensor], *kept: str) -> Callable:
@@ -94,16 +93,15 @@ def _of_sigmoid(value: Callable[[torch.Tensor, torch.Tensor], torch.Tensor], *ke
 
     def start(u):
         s = u.sigmoid()
-        tables = {"p0": _bell(u), "slope": 1 - 2 * s, "s0": s, "u0": u}
+        tables = {"p0": _tanh_slope(u / 2) / 4, "slope": 1 - 2 * s, "s0": s, "u0": u}
         return value(u, s), {name: tables[name] for name in ("p0", "slope", *kept)}
 
     return start
 
 
 def _start_tanh(u):
-    """From tanh u = 2 sigmoid(2u) - 1: its derivative is not taken as 1 - tanh^2."""
     w = u.tanh()
-    return w, {"p0": _bell(2 * u).mul_(4), "slope": -2 * w}
+    return w, {"p0": _tanh_slope(u), "slope": -2 * w}
 
 
 def _start_gelu(u):

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+import numpy as np
 import torch
+from scipy.spatial import cKDTree
 from torch import nn
 
 from mixupe_theory import _validation as check
@@ -16,6 +18,7 @@ from mixupe_theory import pairwise
 from mixupe_theory.jets import Jet, NoTaylorRule
 from mixupe_theory.tracing import NotTraced
 
+CLOSE = 1e-3  # |x_j - x_i| / |x_i| below which W x_j - W x_i has lost too many digits of W (x_j - x_i)
 PAIR_CHUNK = 4096  # coefficients of pairs held at once
 
 
@@ -100,12 +103,24 @@ def pairwise_jet(f: Callable, x: torch.Tensor, order: int) -> Iterator[tuple[tor
 
 
 def _all_pairs(f, x, order, trace):
-    for i, j, coefficients, close in pairwise.run(trace):
+    close = None
+    for i, j, coefficients in pairwise.run(trace):
+        if close is None:  # only now, while other threads work on the next chunks
+            close = _close_pairs(x.detach().flatten(1).double().cpu().numpy()).to(x.device)
         if len(close):
-            start, end = x[i[close]], x[j[close]]
+            anew = torch.isin(i * len(x) + j, close).nonzero()[:, 0]
+            start, end = x[i[anew]], x[j[anew]]
             with torch.no_grad():
-                coefficients[:, close] = _coefficients(f, start, end - start, order)
+                coefficients[:, anew] = _coefficients(f, start, end - start, order)
         yield i, j, coefficients
+
+
+def _close_pairs(x: np.ndarray) -> torch.Tensor:
+    """The indices i n + j of pairs whose distance is not 0 but small against x_i, both by their largest entry."""
+    radius = CLOSE * np.abs(x).max(1)
+    near = cKDTree(x).query_ball_point(x, radius, p=np.inf)
+    found = [i * len(x) + j for i, others in enumerate(near) if len(others) > 1 for j in others if (x[i] != x[j]).any()]
+    return torch.tensor(found, dtype=torch.long)
 
 
 def _pair_by_pair(f, x, order):

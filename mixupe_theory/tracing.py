@@ -11,7 +11,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from inspect import signature
 from threading import get_ident
 
@@ -54,8 +54,8 @@ class Pairs:
                 yield Pairs(self.i + i, *part, self.order)
 
     def start(self, value: torch.Tensor) -> torch.Tensor:
-        """The value at x_i, for each pair."""
-        return value[self.i : self.i + self.anchors].repeat_interleave(self.partners, 0)
+        """The value at each anchor x_i."""
+        return value[self.i : self.i + self.anchors]
 
     def displacement(self, value: torch.Tensor) -> torch.Tensor:
         """The value at x_j less that at x_i, for each pair."""
@@ -70,9 +70,9 @@ class Node:
     Attributes:
         value: Order 0, at all n points, (n, ...).
         inputs: The nodes it is computed from.
-        step: (pairs, what the inputs' steps gave) -> its orders 1..K, (pairs, K, ...); None where it is affine in x.
+        step: (pairs, what the inputs' steps gave) -> its orders 1..K, (pairs, K, ...).
         fresh: Whether its step writes into memory of its own, which may be used again when the node is needed no more.
-        link: The same as a link of a compiled chain, where it can be one.
+        link: What it is in a compiled chain, where it can be in one; :func:`mixupe_theory.chains.join` makes it a step.
     """
 
     value: torch.Tensor
@@ -80,6 +80,11 @@ class Node:
     step: Callable | None = None
     fresh: bool = False
     link: Link | None = None
+
+    @property
+    def is_affine(self) -> bool:
+        """Whether the value is affine in x: there is nothing to do for its orders 1..K."""
+        return self.step is None and self.link is None
 
     def higher(self, pairs: Pairs, given: torch.Tensor | None) -> torch.Tensor:
         """Orders 1..K, (pairs, K, ...), written out where the node is affine."""
@@ -90,7 +95,10 @@ class Node:
 
     def series(self, pairs: Pairs, given: torch.Tensor | None) -> torch.Tensor:
         """Orders 0..K, (K + 1, pairs, ...)."""
-        return torch.cat([pairs.start(self.value)[None], self.higher(pairs, given).transpose(0, 1)])
+        series = self.value.new_empty(pairs.order + 1, len(pairs), *self.value.shape[1:])
+        series[0].unflatten(0, (pairs.anchors, pairs.partners)).copy_(pairs.start(self.value)[:, None])
+        series[1:] = self.higher(pairs, given).transpose(0, 1)
+        return series
 
 
 class Trace:
@@ -121,18 +129,24 @@ class Trace:
         if not isinstance(out, Traced) or out.ndim != 2:
             raise NotTraced
         self.out = out.node
+        self.widest = max(node.value[0].numel() for node in self.nodes)
         needed = {self.out}
         for node in reversed(self.nodes):
-            if node in needed and node.step:
+            if node in needed and not node.is_affine:
                 needed.update(node.inputs)
         self.nodes = [node for node in self.nodes if node in needed]
-        self.uses = Counter([self.out, *(u for node in self.nodes if node.step for u in node.inputs)])
+        self.uses = Counter([self.out, *(u for node in self.nodes if not node.is_affine for u in node.inputs)])
         self._unused: dict[tuple, list[torch.Tensor]] = {}
+
+    @property
+    def widest_step(self) -> int:
+        """Numbers of one point's largest value among those that steps compute."""
+        return max(node.value[0].numel() for node in self.nodes if node is self.out or not node.is_affine)
 
     def affine(self, value: torch.Tensor, inputs: tuple[Traced, ...], step: Callable, **attributes) -> Node:
         """A node that is affine in its inputs."""
         nodes = tuple(u.node for u in inputs)
-        if any(node.step for node in nodes):
+        if not all(node.is_affine for node in nodes):
             return Node(value, nodes, step, **attributes)
         return Node(value[self.first], nodes)
 
@@ -141,16 +155,16 @@ class Trace:
         """Coefficients (K + 1, pairs, c) of one chunk."""
         given, left = {}, dict(self.uses)
         for node in self.nodes:
-            if not node.step:
+            if node.is_affine:
                 given[node] = None
                 continue
             given[node] = node.step(pairs, *(given[u] for u in node.inputs))
             for u in node.inputs:
                 left[u] -= 1
                 if not left[u]:
-                    self._release(u, given.pop(u), given)
+                    self._keep(u, given.pop(u), given)
         series = self.out.series(pairs, given[self.out])
-        self._release(self.out, given.pop(self.out), given)
+        self._keep(self.out, given.pop(self.out), given)
         return series
 
     def take(self, shape: tuple[int, ...]) -> torch.Tensor:
@@ -158,17 +172,13 @@ class Trace:
         unused = self._unused.get((get_ident(), math.prod(shape)))
         return unused.pop().view(shape) if unused else self.out.value.new_empty(shape)
 
-    def keep(self, memory: torch.Tensor) -> None:
-        """Keep what was taken and is needed no more."""
-        self._unused.setdefault((get_ident(), memory.numel()), []).append(memory)
-
-    def _release(self, node: Node, memory: torch.Tensor | None, given: dict[Node, torch.Tensor | None]) -> None:
+    def _keep(self, node: Node, memory: torch.Tensor | None, given: dict[Node, torch.Tensor | None]) -> None:
         """Keep the memory of a result that is needed no more, unless one that is has it too."""
         if not node.fresh or not memory.is_contiguous():
             return
         place = memory.untyped_storage().data_ptr()
         if all(other is None or other.untyped_storage().data_ptr() != place for other in given.values()):
-            self.keep(memory)
+            self._unused.setdefault((get_ident(), memory.numel()), []).append(memory)
 
 
 class Traced(TensorLike):
@@ -188,10 +198,8 @@ class Traced(TensorLike):
             raise NotTraced
         trace = traced[0].trace
         rule = trace.rules[name]
-        try:
-            _signature(rule).bind(trace, func, *args, **kwargs)
-        except TypeError:  # an option that no rule follows
-            raise NotTraced from None
+        if not _takes(rule, len(args), tuple(kwargs)):  # an option that no rule follows
+            raise NotTraced
         node = rule(trace, func, *args, **kwargs)
         if _is_differentiated(node.value) or node.value.ndim == 0 or len(node.value) != trace.points:
             raise NotTraced
@@ -203,7 +211,14 @@ class Traced(TensorLike):
         return Traced(node, trace)
 
 
-_signature = lru_cache(maxsize=None)(signature)
+@cache
+def _takes(rule: Callable, arguments: int, names: tuple[str, ...]) -> bool:
+    """Whether a rule has parameters for so many arguments of a torch function, and for these options."""
+    try:
+        signature(rule).bind(None, None, *[None] * arguments, **dict.fromkeys(names))
+    except TypeError:
+        return False
+    return True
 
 
 def _is_differentiated(value: torch.Tensor) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch.nn import functional as F
 
-from mixupe_theory import chains, straightline
+from mixupe_theory import straightline
 from mixupe_theory.chains import Link, can_compile
 from mixupe_theory.jets import Jet, function_name
 from mixupe_theory.tracing import Node, NotTraced, Traced
@@ -160,11 +160,8 @@ def _pointwise(trace, func, u, *args, **kwargs) -> Node:
         or not _is_default(name, *args, **kwargs)
     ):
         return _series(trace, func, u, *args, **kwargs)
-    affine = node.step is None
-    value, tables = straightline.tables(name, node.value, affine=affine)
-    node = Node(value, (node,), fresh=True, link=Link(name, torch.stack([*tables.values()], 1), affine))
-    node.step = chains.step(trace, [node])
-    return node
+    value, tables = straightline.tables(name, node.value, affine=node.is_affine)
+    return Node(value, (node,), fresh=True, link=Link(name, torch.stack([*tables.values()], 1), node.is_affine))
 
 
 def _is_default(name: str, *args, **kwargs) -> bool:

@@ -1,5 +1,7 @@
 """Compiled chains of linear layers and pointwise functions against pair by pair, which compiles nothing."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import torch
@@ -72,6 +74,20 @@ def test_links_of_other_shapes():
     x = normal(rng, 4, 6, 3)
     assert_close_to_pair_by_pair(sequences, x, 3)
     assert steps(sequences, x)[1] == 1
+
+
+def test_new_threads_have_memory_of_their_own():
+    """A chain that needs none, then one that needs more than the one before, in a thread that has had none yet."""
+    rng = np.random.default_rng(7)
+    x = normal(rng, 4, 3)
+    networks = [fill(nn.Sequential(*([nn.Linear(3, 3), nn.Tanh()] * depth)), rng) for depth in (1, 3)]
+
+    def check():
+        for f in networks:
+            assert_close_to_pair_by_pair(f, x, 2)
+
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(check).result()
 
 
 def test_weights_that_need_gradients():

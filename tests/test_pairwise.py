@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from mixupe_theory import chains, pairwise, straightline, tracing_rules
+from mixupe_theory import chains, pairwise, straightline, taylor, tracing_rules
 from mixupe_theory.taylor import pairwise_jet, taylor_coefficients
 from mixupe_theory.tracing import NotTraced
 
@@ -233,7 +233,7 @@ def test_close_pairs_lose_no_digits(distance, compile_from, monkeypatch):
         pair = value[:, (i == a) & (j == b)][:, 0]
         reference = taylor_coefficients(f, x[[a]], x[[b]] - x[[a]], 3)[:, 0]
         for k in (1, 2, 3):
-            allowed = 20 * k * EPS * (1 / distance if distance > pairwise.CLOSE else 1)
+            allowed = 20 * k * EPS * (1 / distance if distance > taylor.CLOSE else 1)
             assert (pair[k] - reference[k]).norm() <= allowed * reference[k].norm()
 
 
@@ -320,3 +320,23 @@ def test_a_wrong_recurrence_is_seen(wrong, monkeypatch):
     finally:
         chains.compiled.cache_clear()
         straightline.kernel.cache_clear()
+
+
+def test_close_pairs_are_found():
+    """Against all distances, with equal points, a zero, and distances on both sides of the threshold."""
+    x = np.random.default_rng(9).normal(size=(6, 3))
+    x = np.concatenate([x, x[:2], 0 * x[:1], x[3:5] * (1 + 0.9e-3), x[5:] * (1 + 1.1e-3), 1e-5 * x[:1]])
+    distance = np.abs(x[:, None] - x).max(-1)
+    expected = (distance > 0) & (distance < taylor.CLOSE * np.abs(x).max(1)[:, None])
+    assert expected.any()
+    assert sorted(taylor._close_pairs(x).tolist()) == np.flatnonzero(expected).tolist()
+
+
+def test_coefficients_that_are_not_finite():
+    """Reported for what they are; large ones whose sum is infinite are finite."""
+    largest = torch.finfo(torch.float64).max
+    f = lambda x: x * torch.tensor([largest / 4, largest / 4], dtype=torch.float64)
+    x = torch.ones(3, 1, dtype=torch.float64)
+    assert torch.isfinite(joined(f, x, 2)[2]).all()
+    with pytest.raises(ValueError, match="must be finite"):
+        joined(lambda x: torch.exp(1000 * x), x, 2)
