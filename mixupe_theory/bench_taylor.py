@@ -196,9 +196,9 @@ def targets(record: dict) -> list[tuple[str, str, str]]:
         if value is not None:
             lines.append((what, f"{value:.2f}", aim))
 
-    for order, aim in ((2, "≥ 2"), (4, "≥ 2.5"), (8, "≥ 3")):
-        jax = [r for name in ("jax jet", "jax jet, chunked") if (r := ratio(at[order], name))]
-        line(f"jax jet, the faster of its two / ours, K = {order}", min(jax, default=None), aim)
+    for name in ("jax jet", "jax jet, chunked"):
+        for order, aim in ((2, "≥ 2"), (4, "≥ 2.5"), (8, "≥ 3")):
+            line(f"{name} / ours, K = {order}", ratio(at[order], name), aim)
     line("nested jvp / ours, K = 4", ratio(at[4], "nested jvp"), "≥ 40")
     for order in ORDERS:
         line(f"ours / GEMM floor, K = {order}", ratio(at[order], OURS, FLOOR), "≤ 1.15")

@@ -45,6 +45,9 @@ def run(trace: Trace) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor
     def chunk(pairs: Pairs) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         return *pairs.indices(device), check.finite_coefficients(trace.replay(pairs))
 
+    if len(todo) == 1:
+        yield chunk(todo[0])
+        return
     threads = min(threads, len(todo))
     coming, waiting = iter(todo), deque()
     with one_thread():
