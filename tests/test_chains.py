@@ -108,8 +108,10 @@ def test_half_precision_is_not_compiled():
     assert (value.double() - expected).abs().max() <= 16 * 2**-8 * expected.abs().max()
 
 
-def test_blas_has_its_threads_back():
-    """Also where an iteration is given up, or another has begun meanwhile."""
+def test_blas_has_its_threads_back(monkeypatch):
+    """Also where an iteration in chunks is given up, or another has begun meanwhile."""
+    monkeypatch.setitem(pairwise.AT_ONCE, "cpu", 1)
+    monkeypatch.setattr(pairwise, "LEAST", 1)
     threads = lambda: [library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"]
     rng = np.random.default_rng(4)
     f, x = fill(random_network(rng, 3), rng), normal(rng, 4, 3)

@@ -111,7 +111,7 @@ for k in range(3):
 # Theorem 1 wants every order along all $n^2$ directions. `taylor.pairwise_jet` calls the network once, on the $n$ points:
 # order 0 of every intermediate value is known for all pairs from that, and so is the first layer, whose order 1 is the
 # difference of two rows; what is left, orders $1..K$ through the other layers, is one matrix product per layer and a
-# recurrence compiled to straight-line code. The dashed line is the time of those products alone.
+# recurrence, compiled together to one function for pairs that a core's cache holds. The dashed line is the time of those products alone.
 
 # %%
 regenerate("bench_taylor")
