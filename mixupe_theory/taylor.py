@@ -119,8 +119,12 @@ def _close_pairs(x: np.ndarray) -> torch.Tensor:
     """The indices i n + j of pairs whose distance is not 0 but small against x_i, both by their largest entry."""
     radius = CLOSE * np.abs(x).max(1)
     near = cKDTree(x).query_ball_point(x, radius, p=np.inf)
-    found = [i * len(x) + j for i, others in enumerate(near) if len(others) > 1 for j in others if (x[i] != x[j]).any()]
-    return torch.tensor(found, dtype=torch.long)
+    found = [np.empty(0, int)]
+    for i, others in enumerate(near):
+        if len(others) > 1:  # than x_i itself
+            j = np.array(others)
+            found.append(i * len(x) + j[(x[j] != x[i]).any(1)])
+    return torch.from_numpy(np.concatenate(found))
 
 
 def _pair_by_pair(f, x, order):

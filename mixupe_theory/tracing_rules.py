@@ -25,7 +25,7 @@ def _linear(trace, func, u, weight, bias=None) -> Node:
         torch.mm(given.reshape(-1, given.shape[-1]), weight.T, out=out.view(-1, len(weight)))
         return out
 
-    link = Link(None, weight.contiguous().T) if can_compile(value) else None
+    link = Link(None, weight.detach().contiguous().T) if can_compile(value) else None
     return trace.affine(value, (u,), step, fresh=True, link=link)
 
 
@@ -34,7 +34,7 @@ def _matmul(trace, func, u, weight) -> Node:
     if weight.ndim != 2:
         raise NotTraced
     value = func(u.node.value, weight)
-    link = Link(None, weight.contiguous()) if can_compile(value) else None
+    link = Link(None, weight.detach().contiguous()) if can_compile(value) else None
     return trace.affine(value, (u,), lambda pairs, given: given @ weight, fresh=True, link=link)
 
 
