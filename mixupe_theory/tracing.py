@@ -119,8 +119,7 @@ class Trace:
         if _is_differentiated(positive):
             raise NotTraced
         self.points, self.order, self.rules = len(x), order, rules
-        self.x = positive.detach().flatten(1).to(torch.promote_types(x.dtype, torch.float32))
-        self.first = _first_equal(self.x)
+        self.first = _first_equal(positive.detach().flatten(1))
         self.nodes = [Node(x.detach())]
         try:
             out = f(Traced(self.nodes[0], self))
