@@ -39,7 +39,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "Python 3.11 or newer is needed; try: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install -q -c constraints.txt -e ".[certify,notebooks,test]"
+	$(BIN)/pip install -q -c constraints.txt -e ".[certify,dask,notebooks,test,train]"
 	@touch $@
 
 clean:           ## remove the environment and everything built

@@ -18,8 +18,8 @@ from tqdm import tqdm
 
 from mixupe_theory import _validation as check
 from mixupe_theory.bench_peers import NotAvailable, Problem
-from mixupe_theory.bench_records import described, environment
 from mixupe_theory.bench_timing import alternating, limited_to
+from mixupe_theory.environment import described, environment
 from mixupe_theory.losses import DEFAULT_CHUNK, mixup_loss_mc, pair_sum, pointwise_loss
 from mixupe_theory.mixing import BetaLaw, symmetrized_quadrature
 

@@ -27,8 +27,8 @@ from mixupe_theory.bench_peers import (
     gemm_floor,
     ours,
 )
-from mixupe_theory.bench_records import described, environment
 from mixupe_theory.bench_timing import alternating, limited_to, peak_extra_memory
+from mixupe_theory.environment import described, environment
 
 WIDTHS = (32, 256, 256, 256, 10)
 ORDERS, N, SIZES, ORDER = range(1, 9), 64, (16, 32, 64, 128, 256), 4

@@ -9,8 +9,10 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-EPILOG = """exit status: 0 all is well; 1 a verdict is not supported, a control passed, a notebook or a figure failed;
-2 the command was not understood or cannot run here."""
+from mixupe_theory.training import command as training
+
+EPILOG = """exit status: 0 all is well; 1 a verdict is not supported, a control passed, a notebook, a figure or a
+training run failed, data is damaged; 2 the command was not understood or cannot run here."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -56,6 +58,10 @@ def _parser() -> argparse.ArgumentParser:
     figures = command("figures", _figures, "recompute every figure; rewrite those that changed")
     figures.add_argument("names", nargs="*", metavar="NAME", help="only these (default: all)")
     figures.add_argument("--redraw", action="store_true", help="rewrite also those that did not change")
+
+    train = command("train", None, "train networks by ERM, mixup, manifold mixup and MixupE, and record the runs")
+    training.add_train(train)
+    training.add_data(command("data", None, "the training data: what is there, and how to get the rest"))
 
     networks = command("networks", _networks, "train the small networks of the claims anew (about half a minute)")
     networks.add_argument("--out", metavar="FOLDER", type=Path, help="where to write (default: the package's weights)")

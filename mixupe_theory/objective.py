@@ -23,7 +23,7 @@ from mixupe_theory.first_order import official_q, q, q_hat
 from mixupe_theory.losses import pointwise_loss
 from mixupe_theory.mixing import BetaLaw
 
-__all__ = ["VARIANTS", "MixupE", "Variant", "eta_hat", "official_q", "q", "q_hat", "regularizer"]
+__all__ = ["VARIANTS", "MixupE", "Variant", "eta_hat", "mix", "official_q", "q", "q_hat", "regularizer"]
 
 
 @dataclass(frozen=True)
@@ -86,6 +86,22 @@ def eta_hat(mixup: torch.Tensor, penalty: torch.Tensor, eta: float) -> torch.Ten
     total = (mixup + eta * penalty).abs()
     nothing = total == 0
     return torch.where(nothing, 1.0, mixup.abs() / torch.where(nothing, 1.0, total))
+
+
+def mix(t: torch.Tensor, partner: torch.Tensor, lam: torch.Tensor) -> torch.Tensor:
+    """lam t + (1 - lam) partner in t's dtype, computed in float32 at least (slide "MixupE Implementation", step 2).
+
+    Args:
+        t: Inputs, hidden layers or targets, (n, ...), floating point.
+        partner: What each is mixed with, of t's shape.
+        lam: One lambda for the batch, (), or one for each sample, (n,).
+
+    Example:
+        >>> mix(torch.zeros(2, 1), torch.ones(2, 1), torch.tensor([0.25, 1.0])).flatten().tolist()
+        [0.75, 0.0]
+    """
+    lam = lam.to(torch.promote_types(t.dtype, torch.float32)).reshape(lam.shape + (1,) * (t.ndim - lam.ndim))
+    return (lam * t + (1 - lam) * partner).to(t.dtype)
 
 
 class MixupE(nn.Module):
@@ -209,9 +225,9 @@ class MixupE(nn.Module):
             lam = check.or_nan(lam, _is_permutation(given, len(x)), lambda: _no_permutation(given))
             permutation = given % len(x)  # what nobody could look at must not be out of range
         lam, permutation = (t.to(x.device, non_blocking=True) for t in (lam, permutation))
-        logits = check.batch_logits(model(_mix(x, lam, permutation)), self.head, len(x))
+        logits = check.batch_logits(model(mix(x, x[permutation], lam)), self.head, len(x))
         targets = check.batch_targets(y, logits, self.head)
-        mixup = pointwise_loss(logits, _mix(targets, lam, permutation), self.head).mean()
+        mixup = pointwise_loss(logits, mix(targets, targets[permutation], lam), self.head).mean()
         return mixup, self.penalty(model, x, y)
 
     def penalty(self, model: Callable, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
@@ -261,9 +277,3 @@ def _is_permutation(permutation, n: int) -> torch.Tensor:
 
 def _no_permutation(permutation: torch.Tensor) -> str:
     return f"permutation must hold each of 0..{len(permutation) - 1} once, got {permutation}"
-
-
-def _mix(t: torch.Tensor, lam: torch.Tensor, permutation: torch.Tensor) -> torch.Tensor:
-    """lam t + (1 - lam) t[permutation] in t's dtype, computed in float32 at least."""
-    lam = lam.to(torch.promote_types(t.dtype, torch.float32)).reshape(lam.shape + (1,) * (t.ndim - lam.ndim))
-    return (lam * t + (1 - lam) * t[permutation]).to(t.dtype)

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from mixupe_theory import bench_mixup_loss, bench_records, bench_taylor, flops
+from mixupe_theory import bench_mixup_loss, bench_records, bench_taylor, environment, flops
 from mixupe_theory.bench_peers import (
     PEERS,
     NotAvailable,
@@ -152,7 +152,7 @@ def test_the_environment_names_no_host_user_or_folder(record):
     words = re.findall(r"[\w.-]+", text)
     assert not {socket.gethostname(), getpass.getuser()} & set(words)
     assert not re.search(r"(^|[\s\"])(/|[A-Za-z]:\\)\w+/", text)
-    assert set(bench_records.VERSIONS) <= set(record["environment"])
+    assert set(environment.VERSIONS) <= set(record["environment"])
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="peak memory is read from Linux's /proc")
@@ -186,7 +186,7 @@ def _synthetic(**milliseconds) -> dict:
         for who, k, m in (("ours", 4, 6.0), ("one plain forward", 0, 12.0))
     ]
     setup = {"widths": [3, 8, 2], "n": 64, "rounds": 3, "chunks": {}}
-    return {"environment": bench_records.environment(1, "cpu"), "setup": setup, "rows": rows, "memory": memory}
+    return {"environment": environment.environment(1, "cpu"), "setup": setup, "rows": rows, "memory": memory}
 
 
 def test_targets_are_ratios_of_medians():

@@ -1,0 +1,103 @@
+"""Records of finished runs, as JSON lines: one line for each run, everything an analysis needs.
+
+A line holds ``id``; ``run``, the settings; ``split``, how the data was split, and its sizes; ``summary``; ``epochs``,
+with the loss and error on clean data of each; ``seconds``, spent in training and evaluation; ``resumed``, how often the
+run was taken up again; ``environment``, with the code's version.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+import filelock
+import numpy as np
+
+from mixupe_theory.environment import environment
+from mixupe_theory.files import write_atomically
+from mixupe_theory.training.trainer import Trainer
+
+VERSIONS = ("mixupe-theory", "torch", "torch-geometric", "numpy", "scipy", "scikit-learn")
+LAST = 10
+
+
+class CorruptRecords(ValueError):
+    """A file of records holds a line that is no record; the message names file and line."""
+
+
+def summary(epochs: list[dict]) -> dict:
+    """Test loss and error of the last epoch, of the best one, and on average over the last ten.
+
+    "best" is the epoch of the smallest test error, the first of equals; chosen on the test set, it is optimistic.
+
+    Example:
+        >>> epochs = [{"epoch": k, "test_loss": 1.0, "test_error": error} for k, error in enumerate((0.3, 0.1, 0.2))]
+        >>> {name: round(values["test_error"], 2) for name, values in summary(epochs).items()}
+        {'last': 0.2, 'best': 0.1, 'mean_of_last_10': 0.2}
+    """
+    names = ("test_loss", "test_error")
+    best = min(epochs, key=lambda entry: entry["test_error"])
+    last = epochs[-LAST:]
+    return {
+        "last": {name: epochs[-1][name] for name in names},
+        "best": {name: best[name] for name in names} | {"epoch": best["epoch"]},
+        "mean_of_last_10": {name: float(np.mean([entry[name] for entry in last])) for name in names}
+        | {"epochs": len(last)},
+    }
+
+
+def record(trainer: Trainer, threads: int, resumed: int) -> dict:
+    """The record of a finished run."""
+    dataset, device = trainer.dataset, trainer.device.type
+    return {
+        "id": trainer.run.id,
+        "run": trainer.run.as_dict(),
+        "split": {
+            **dataset.split,
+            "train": len(dataset.train),
+            "test": len(dataset.test),
+            "clean_train_loss_on": len(trainer.training_sample),
+        },
+        "parameters": sum(p.numel() for p in trainer.model.parameters()),
+        "summary": summary(trainer.history),
+        "epochs": trainer.history,
+        "seconds": round(sum(entry["seconds"] for entry in trainer.history), 3),
+        "resumed": resumed,
+        "processes": trainer.ranks.size,
+        "environment": environment(threads, device, VERSIONS),
+    }
+
+
+def read(path: Path) -> list[dict]:
+    """The records of a file, in its order; none where there is no file.
+
+    Raises:
+        CorruptRecords: If a line is not a record.
+    """
+    if not path.is_file():
+        return []
+    records = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        try:
+            entry = json.loads(line)
+            entry["id"], entry["summary"]
+        except (ValueError, KeyError, TypeError):
+            raise CorruptRecords(f"{path}: line {number} is not a record; delete it and its run is repeated") from None
+        records.append(entry)
+    return records
+
+
+def add(path: Path, new: Iterable[dict]) -> None:
+    """Add those records whose id is not there yet; the file is replaced as a whole, so no line is ever half-written.
+
+    Several processes may do so at once.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with filelock.FileLock(path.with_name(f".{path.name}.lock")):
+        there = read(path)
+        ids = {entry["id"] for entry in there}
+        added = [entry for entry in new if entry["id"] not in ids]
+        if added:
+            text = "".join(json.dumps(entry, allow_nan=False) + "\n" for entry in there + added)
+            write_atomically(path, text.encode())

@@ -1,0 +1,249 @@
+"""One run: its state, its steps, its epochs."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+
+import torch
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from mixupe_theory.training import models
+from mixupe_theory.training.data import Dataset
+from mixupe_theory.training.evaluation import BATCH, evaluate
+from mixupe_theory.training.methods import Objective, draw_mixture
+from mixupe_theory.training.models.staged import Staged
+from mixupe_theory.training.ranks import Ranks
+from mixupe_theory.training.runs import PRECISIONS, Run
+from mixupe_theory.training.streams import own_torch, seed_torch, stream
+
+TRAINING_SAMPLE = 10_000  # training examples on which the clean training loss is measured, stratified, always the same
+UNREAD = 100  # losses that may wait on a GPU before they are read
+
+
+class Diverged(ArithmeticError):
+    """The loss is NaN or infinite; the message names the run, the epoch and the step."""
+
+
+class Trainer:
+    """A run in progress; all that is random comes from the seed and the position (epoch, step).
+
+    Args:
+        run: What to do.
+        dataset: Its data, loaded with the run's seed and fold, before ``held_out`` and ``subset``.
+        device: Where.
+        ranks: The processes that share each batch.
+
+    Attributes:
+        model: The network.
+        epoch: Epochs finished.
+        step: Steps finished in the present epoch.
+        history: One entry for each finished epoch.
+
+    Raises:
+        ValueError: If a batch would have a single example and the network has BatchNorm, or cannot be shared equally.
+    """
+
+    def __init__(self, run: Run, dataset: Dataset, device: torch.device, ranks: Ranks = Ranks()):  # noqa: B008 - frozen
+        self.run, self.device, self.ranks = run, device, ranks
+        self.dtype = PRECISIONS[run.precision]
+        if run.held_out:
+            dataset = dataset.held_out(run.held_out, run.seed)
+        if run.subset is not None:
+            dataset = dataset.subset(run.subset)
+        self.dataset = dataset = dataset.to(device)
+        few = len(dataset.train) < TRAINING_SAMPLE + len(dataset.classes)  # a subset leaves one example of each class
+        sample = dataset if few else dataset.subset(TRAINING_SAMPLE)
+        self.training_sample = sample.train
+        self.model = self._network().to(device, self.dtype).train()
+        self._check_batches()
+        x_mean = mean_input(dataset, self.dtype) if run.needs_mean else None
+        self.objective = Objective(self.model, run.how, run.loss, run.criterion(x_mean), ranks).to(device)
+        self.step_loss: nn.Module = self.objective
+        if ranks.size > 1:
+            self.step_loss = DistributedDataParallel(self.objective)
+        self.optimizer = run.recipe.make_optimizer(self.model)
+        self.law = run.law()
+        self.epoch = self.step = 0
+        self.history: list[dict] = []
+        self._objective_sum, self._seconds = 0.0, 0.0
+        self._unread: list[torch.Tensor] = []
+        self._order_of, self._order = -1, torch.empty(0, dtype=torch.int64)  # of an epoch
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Steps of one epoch."""
+        recipe = self.run.recipe
+        return recipe.steps_per_epoch or math.ceil(len(self.dataset.train) / recipe.batch_size)
+
+    @property
+    def position(self) -> int:
+        """Steps done since the beginning."""
+        return self.epoch * self.steps_per_epoch + self.step
+
+    @property
+    def finished(self) -> bool:
+        """Whether all epochs are done."""
+        return self.epoch == self.run.recipe.epochs
+
+    def advance(self, after_step: Callable[[Trainer], None] = lambda trainer: None) -> None:
+        """Go on to the end; ``after_step`` is called after each step, and after the evaluation that ends an epoch.
+
+        Raises:
+            Diverged: If a loss is NaN or infinite.
+        """
+        with own_torch():
+            while not self.finished:
+                started = time.perf_counter()
+                self._one_step()
+                if self.step == self.steps_per_epoch:
+                    self._end_epoch()
+                    self._seconds += time.perf_counter() - started
+                    self.history[-1]["seconds"] = round(self._seconds, 3)
+                    self._seconds = 0.0
+                else:
+                    self._seconds += time.perf_counter() - started
+                after_step(self)
+
+    def state(self) -> dict:
+        """All that the rest of the run depends on.
+
+        Raises:
+            Diverged: If a loss since the last time is NaN or infinite: such a state is never given out.
+        """
+        self._read_losses()
+        return {
+            "run": self.run.as_dict(),
+            "shape": list(self.dataset.shape),
+            "classes": len(self.dataset.classes),
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "epoch": self.epoch,
+            "step": self.step,
+            "objective_sum": self._objective_sum,
+            "seconds": self._seconds,
+            "history": self.history,
+        }
+
+    def load(self, state: dict) -> None:
+        """Take up where ``state`` was given out.
+
+        Raises:
+            ValueError: If it belongs to another run.
+        """
+        if Run.from_dict(state["run"]).id != self.run.id:
+            raise ValueError(f"the checkpoint belongs to another run than {self.run}: {state['run']}")
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.epoch, self.step, self.history = state["epoch"], state["step"], state["history"]
+        self._objective_sum, self._seconds = state["objective_sum"], state["seconds"]
+
+    def _network(self) -> Staged:
+        with own_torch():
+            seed_torch(self.run.seed, "initialization")
+            return models.build(self.run.model, self.dataset.shape, len(self.dataset.classes), **self.run.model_options)
+
+    def _check_batches(self) -> None:
+        """Refuse sizes that BatchNorm or the processes cannot do with, before any time is spent."""
+        recipe, n = self.run.recipe, len(self.dataset.train)
+        if recipe.steps_per_epoch and recipe.batch_size > n:
+            raise ValueError(
+                f"batch_size must be at most the number of training examples, {n}, got {recipe.batch_size}"
+            )
+        sizes = {min(recipe.batch_size, n)}
+        if not recipe.steps_per_epoch and n % recipe.batch_size:
+            sizes.add(n % recipe.batch_size)
+        for size in sizes:
+            share = len(range(size)[self.ranks.rows(size)])
+            if share == 1 and any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in self.model.modules()):
+                raise ValueError(
+                    f"batch_size {recipe.batch_size} leaves a batch of one example ({n} training examples, "
+                    f"{self.ranks.size} processes), which BatchNorm cannot normalize; choose another batch_size"
+                )
+
+    def _indices(self) -> torch.Tensor:
+        """The examples of the present step's whole batch."""
+        recipe, n = self.run.recipe, len(self.dataset.train)
+        if recipe.steps_per_epoch:
+            order = stream(self.run.seed, "order", self.epoch, self.step)
+            return torch.from_numpy(order.choice(n, recipe.batch_size, replace=False))
+        if self._order_of != self.epoch:
+            self._order = torch.from_numpy(stream(self.run.seed, "order", self.epoch).permutation(n))
+            self._order_of = self.epoch
+        return self._order[self.step * recipe.batch_size :][: recipe.batch_size]
+
+    def _one_step(self) -> None:
+        seed, position, recipe = self.run.seed, (self.epoch, self.step), self.run.recipe
+        seed_torch(seed, "dropout", *position, self.ranks.rank)
+        indices = self._indices().to(self.device)
+        n = len(indices)
+        augmentation = stream(seed, "augmentation", *position) if recipe.augment else None
+        batch = self.dataset.prepared(self.dataset.train[indices], self.dtype, augmentation, self.ranks.rows(n))
+        mixture = None
+        if self.law is not None:
+            draws = stream(seed, "mixing", *position)
+            mixture = draw_mixture(
+                self.run.how,
+                self.law,
+                n,
+                self.model,
+                draws,
+                per_sample=self.run.lam_per_sample,
+                ranks=self.ranks,
+                device=self.device,
+            )
+        for group in self.optimizer.param_groups:
+            group["lr"] = recipe.learning_rate_at(self.epoch)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss = self.step_loss(batch.inputs, batch.targets, mixture)
+        loss.backward()
+        self.optimizer.step()
+        self._unread.append(self.ranks.mean(loss))
+        self.step += 1
+        if self.device.type == "cpu" or len(self._unread) == UNREAD:  # reading waits for a GPU
+            self._read_losses()
+
+    def _read_losses(self) -> None:
+        """Add up the losses not yet read, in order, so that the sum does not depend on when they are read."""
+        if not self._unread:
+            return
+        losses, first = torch.stack(self._unread).tolist(), self.step - len(self._unread)
+        self._unread.clear()
+        for step, loss in enumerate(losses, start=first):
+            if not math.isfinite(loss):
+                raise Diverged(
+                    f"{self.run}: the loss is {loss} at step {step} of epoch {self.epoch}; the last checkpoint "
+                    "before it is kept; a smaller learning_rate may help"
+                )
+            self._objective_sum += loss
+
+    def _end_epoch(self) -> None:
+        self._read_losses()
+        train, test = (
+            evaluate(self.model, self.dataset, part, self.dtype, self.ranks)
+            for part in (self.training_sample, self.dataset.test)
+        )
+        if not math.isfinite(train[0] + test[0]):
+            raise Diverged(f"{self.run}: the loss on clean data is not finite after epoch {self.epoch}")
+        self.history.append(
+            {
+                "epoch": self.epoch,
+                "learning_rate": self.run.recipe.learning_rate_at(self.epoch),
+                "objective": self._objective_sum / self.steps_per_epoch,
+                "train_loss": train[0],
+                "train_error": train[1],
+                "test_loss": test[0],
+                "test_error": test[1],
+            }
+        )
+        self.epoch, self.step, self._objective_sum = self.epoch + 1, 0, 0.0
+
+
+def mean_input(dataset: Dataset, dtype: torch.dtype) -> torch.Tensor:
+    """E[x'], the mean of the normalized training inputs without augmentation, of one input's shape."""
+    total = torch.zeros(dataset.shape, dtype=torch.float64, device=dataset.train.targets.device)
+    for indices in torch.arange(len(dataset.train), device=total.device).split(BATCH):
+        total += dataset.prepared(dataset.train[indices], torch.float64).inputs.sum(0)
+    return (total / len(dataset.train)).to(dtype)
