@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from mixupe_theory.training import command as training
+from mixupe_theory import cli_training
 
 EPILOG = """exit status: 0 all is well; 1 a verdict is not supported, a control passed, a notebook, a figure or a
 training run failed, data is damaged; 2 the command was not understood or cannot run here."""
@@ -60,8 +60,8 @@ def _parser() -> argparse.ArgumentParser:
     figures.add_argument("--redraw", action="store_true", help="rewrite also those that did not change")
 
     train = command("train", None, "train networks by ERM, mixup, manifold mixup and MixupE, and record the runs")
-    training.add_train(train)
-    training.add_data(command("data", None, "the training data: what is there, and how to get the rest"))
+    cli_training.add_train(train)
+    cli_training.add_data(command("data", None, "the training data: what is there, and how to get the rest"))
 
     networks = command("networks", _networks, "train the small networks of the claims anew (about half a minute)")
     networks.add_argument("--out", metavar="FOLDER", type=Path, help="where to write (default: the package's weights)")

@@ -1,4 +1,4 @@
-"""``mixupe-theory train`` and ``mixupe-theory data``."""
+"""The commands ``mixupe-theory train`` and ``mixupe-theory data``."""
 
 from __future__ import annotations
 
