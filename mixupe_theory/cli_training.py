@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 from tabulate import tabulate
@@ -57,14 +58,14 @@ def add_train(parser: argparse.ArgumentParser) -> None:
         "--choose",
         type=float,
         metavar="SHARE",
-        help="first choose among the given alpha, eta and threshold, by the first seed's error on this share of the "
-        "training set, held out",
+        help="first choose, for each method and variant, among the values given for alpha, eta, the learning rate and so "
+        "on, by the first seed's error on this share of the training set, held out",
     )
     how = parser.add_argument_group("recipe")
     how.add_argument("--recipe", metavar="NAME", help="images, images-400, tabular, speech, graphs, graphs-128")
     how.add_argument("--epochs", type=int, metavar="N", help="shorten the schedule in proportion")
     for name, kind in (("batch-size", int), ("learning-rate", float), ("weight-decay", float)):
-        how.add_argument(f"--{name}", type=kind, metavar="X", help="in place of the recipe's")
+        how.add_argument(f"--{name}", type=kind, nargs="+", metavar="X", help="in place of the recipe's")
     how.add_argument("--no-augmentation", action="store_true", help="training images as they are")
     how.add_argument("--precision", default="float32", help="float32 or float64")
     where = parser.add_argument_group("where")
@@ -102,22 +103,17 @@ def runs_of(arguments: argparse.Namespace) -> list:
     from mixupe_theory.training.recipes import RECIPES
     from mixupe_theory.training.runs import default_recipe
 
-    family = data.source(arguments.data).family
-    recipe = default_recipe(family, arguments.model)
+    recipe = default_recipe(data.source(arguments.data).family, arguments.model)
     if arguments.recipe:
         recipe = RECIPES[check.choice("recipe", arguments.recipe, RECIPES)]
     if arguments.epochs is not None:
         recipe = recipe.scaled(arguments.epochs)
-    changes = {
-        name: getattr(arguments, name)
-        for name in ("batch_size", "learning_rate", "weight_decay")
-        if getattr(arguments, name) is not None
-    }
     if arguments.no_augmentation:
-        changes["augment"] = False
-    if changes:
-        given = ", ".join(f"{name} {value}" for name, value in changes.items())
-        recipe = replace(recipe, origin=f"{recipe.origin}; {given} given", **changes)
+        recipe = replace(recipe, augment=False)
+    names = ("batch_size", "learning_rate", "weight_decay")
+    given = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
+    changes = [dict(zip(given, values, strict=True)) for values in product(*given.values())]
+    origin = f"{recipe.origin}; {' and '.join(given)} given" if given else recipe.origin
     methods = list(arguments.method)
     if arguments.variant and "mixup" in methods and "mixupe" not in methods:
         # mixup with a variant's penalty is MixupE
@@ -137,7 +133,7 @@ def runs_of(arguments: argparse.Namespace) -> list:
         settings=settings,
         data=arguments.data,
         model=arguments.model,
-        recipe=recipe,
+        recipes=[replace(recipe, origin=origin, **change) for change in changes],
         loss=arguments.loss,
         held_out=arguments.held_out,
         subset=arguments.subset,

@@ -29,7 +29,10 @@ def test_training_prints_a_table_and_writes_records(tmp_path, capsys):
     assert [Run.from_dict(entry["run"]).title for entry in entries] == ["ERM"] * 2 + ["MixupE deck"] * 2 + [
         "MixupE official_v3"
     ] * 2
-    assert re.search(r"toy_features, mlp, MixupE deck, alpha 1, eta 0.001 +2 +\d+\.\d\d ± \d+\.\d\d", out)
+    assert out.startswith(
+        "toy_features, mlp, cross_entropy, float32, epochs 2, batch_size 128, learning_rate 0.001, adam"
+    )
+    assert re.search(r"^MixupE deck, alpha 1.0, eta 0.001 +2 +\d+\.\d\d ± \d+\.\d\d", out, re.MULTILINE)
     for entry in entries:
         assert set(entry) >= {"id", "run", "split", "summary", "epochs", "seconds", "resumed", "environment"}
         assert set(entry["epochs"][0]) == {
@@ -60,6 +63,22 @@ def test_hyperparameters_are_chosen_then_trained(tmp_path, capsys):
         assert (entry["run"]["eta"], entry["run"]["alpha"]) == (best["run"]["eta"], best["run"]["alpha"])
     assert all(entry["split"]["train"] == 45 for entry in trials)
     assert "held out" not in out
+
+
+def test_a_learning_rate_is_chosen_for_every_method(tmp_path, capsys):
+    rates = ("--learning-rate", 1e-9, 0.1, "--batch-size", 10, "--choose", 0.25)
+    status, *_ = typed(capsys, *TRAIN, "--method", "erm", "mixup", *rates, "--out", tmp_path)
+    finals = [e for e in records.read(tmp_path / "records.jsonl") if not e["run"]["held_out"]]
+    assert status == 0
+    assert [(entry["run"]["method"], entry["run"]["recipe"]["learning_rate"]) for entry in finals] == [
+        ("erm", 0.1),
+        ("mixup", 0.1),
+    ]
+
+
+def test_runs_that_differ_in_anything_are_not_averaged(tmp_path, capsys):
+    _, out, _ = typed(capsys, *TRAIN, "--learning-rate", 0.01, 0.1, "--out", tmp_path)
+    assert re.findall(r"^learning_rate (0.\d+) +1 ", out, re.MULTILINE) == ["0.01", "0.1"]
 
 
 def test_a_diverging_run_ends_with_status_1(tmp_path, capsys):

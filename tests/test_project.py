@@ -9,6 +9,7 @@ import torch
 import yaml
 
 from mixupe_theory import BetaLaw, paths
+from mixupe_theory.cli import _parser, main
 
 CONDA = {"pytorch": "torch", "pytorch-geometric": "torch-geometric"}
 PYPROJECT = tomllib.loads((paths.ROOT / "pyproject.toml").read_text())
@@ -129,3 +130,37 @@ def test_readme_training_loop_runs():
     before = torch.nn.functional.cross_entropy(model(x), y)
     exec(code, names)
     assert torch.nn.functional.cross_entropy(model(x), y) < 0.7 * before
+
+
+def test_readme_library_of_training_runs(tmp_path, monkeypatch):
+    """The lines that train a network of one's own, as printed."""
+    from training_cases import write_iris
+
+    from mixupe_theory.training import MODELS, build
+
+    text = (paths.ROOT / "README.md").read_text()
+    (code,) = (block for block in re.findall(r"```python\n(.*?)```", text, re.S) if "MODELS[" in block)
+    write_iris(tmp_path / "data")
+    monkeypatch.setenv("MIXUPE_DATA", str(tmp_path / "data"))
+    monkeypatch.chdir(tmp_path)
+    names = {"my_network": lambda shape, classes: build("mlp", shape, classes, hidden=(64, 64))}
+    try:
+        exec(code, names)
+    finally:
+        MODELS.pop("mine", None)
+    assert names["record"]["summary"]["last"]["test_error"] < 0.5
+    assert names["network"](torch.zeros(1, 4)).shape == (1, 3)
+
+
+def test_readme_training_commands_are_understood(capsys):
+    """Each line with `train` and `data`, parsed; those that train, listed."""
+    text = (paths.ROOT / "README.md").read_text()
+    lines = re.findall(r"^(?:mixupe-theory|torchrun .* -m mixupe_theory) ((?:train|data) .*?)(?: +#.*)?$", text, re.M)
+    assert len(lines) >= 6
+    for line in lines:
+        words = line.split()
+        if words[0] == "train":
+            assert main([*words, "--list"]) == 0
+            assert "seed 0" in capsys.readouterr().out
+        else:
+            _parser().parse_args(words)

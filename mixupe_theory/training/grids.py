@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from itertools import product
 
+from mixupe_theory.training.recipes import Recipe
 from mixupe_theory.training.runs import Run, applicable
 
 
@@ -15,6 +16,7 @@ def grid(
     variants: Sequence[str] = ("deck",),
     seeds: Sequence[int] = (0,),
     folds: Sequence[int | None] = (None,),
+    recipes: Sequence[Recipe | None] = (None,),
     settings: dict[str, Sequence] | None = None,
     **fixed,
 ) -> list[Run]:
@@ -25,6 +27,7 @@ def grid(
         variants: Names of MixupE's variants.
         seeds: Seeds.
         folds: Folds of cross-validation.
+        recipes: Recipes to try with every method.
         settings: For "alpha", "eta", "threshold" or "lam_per_sample" the values to try; each goes to the methods that
             have a use for it.
         fixed: What is the same for all, as in :class:`mixupe_theory.training.runs.Run`.
@@ -41,6 +44,7 @@ def grid(
             own = {"variant": (variant,)} if variant else {}
             meaningful = applicable(method, variant)
             own |= {name: values for name, values in (settings or {}).items() if name in meaningful}
+            own["recipe"] = recipes
             for values in product(*own.values()):
                 chosen = dict(zip(own, values, strict=True))
                 runs += [

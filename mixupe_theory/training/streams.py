@@ -33,11 +33,11 @@ def seed_torch(seed: int, purpose: str, *position: int) -> None:
     number = int(stream(seed, purpose, *position).integers(2**63))
     torch.default_generator.manual_seed(number)  # torch.manual_seed takes half a millisecond, a third of a small step
     if torch.cuda.is_initialized():
-        torch.cuda.manual_seed_all(number)
+        torch.cuda.manual_seed(number)
 
 
 @contextmanager
-def own_torch() -> Iterator[None]:
-    """Within it torch's default generators may be seeded; afterwards they are as before."""
-    with torch.random.fork_rng():
+def own_torch(device: torch.device) -> Iterator[None]:
+    """Within it torch's default generators, of the CPU and the device, may be seeded; afterwards they are as before."""
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         yield

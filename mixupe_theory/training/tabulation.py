@@ -1,4 +1,4 @@
-"""Records in a table: mean test errors over seeds, with confidence intervals."""
+"""Records in a table: mean test errors over seeds and folds, with confidence intervals."""
 
 from __future__ import annotations
 
@@ -11,6 +11,17 @@ from tabulate import tabulate
 from mixupe_theory.training.runs import Run
 
 LEVEL = 0.95
+_IN_PARTS = {
+    "seed",
+    "fold",
+    "recipe",
+    "model_options",
+    "method",
+    "variant",
+    "origin",
+}  # averaged over, or shown otherwise
+_PLAIN = ("title", "data", "model", "optimizer", "loss", "precision")  # whose values speak for themselves
+_ABOVE = {*_PLAIN, "epochs", "batch_size", "learning_rate", "subset", "held_out", "alpha", "eta", "width"}
 
 
 def interval(values: Iterable[float], level: float = LEVEL) -> tuple[float, float]:
@@ -29,29 +40,36 @@ def interval(values: Iterable[float], level: float = LEVEL) -> tuple[float, floa
 
 
 def table(records: Iterable[dict]) -> str:
-    """Test error in percent, last, best and mean of the last ten epochs, for each setting over its seeds and folds."""
-    groups: dict[str, list[dict]] = {}
+    """Test error in percent, last, best and mean of the last ten epochs, for each setting over its seeds and folds.
+
+    What all runs have in common stands above the table, if it is among the main settings; a row says what is its own.
+    """
+    groups: dict[tuple, list[dict]] = {}
     for entry in records:
-        groups.setdefault(_setting(Run.from_dict(entry["run"])), []).append(entry)
+        groups.setdefault(tuple(_settings(entry["run"]).items()), []).append(entry)
+    common = set.intersection(*map(set, groups))
     rows = []
-    for setting, entries in groups.items():
-        errors = {
-            name: _percent([entry["summary"][name]["test_error"] for entry in entries])
+    for settings, entries in groups.items():
+        errors = (
+            _percent([entry["summary"][name]["test_error"] for entry in entries])
             for name in ("last", "mean_of_last_10", "best")
-        }
-        rows.append((setting, len(entries), *errors.values()))
+        )
+        rows.append((_words(item for item in settings if item not in common), len(entries), *errors))
     headers = ("", "runs", "last", "mean of last 10", "best (chosen on the test set)")
+    above = _words(item for item in next(iter(groups)) if item in common and item[0] in _ABOVE)
     note = f"test error in %, ± half a {LEVEL:.0%} interval (Student) over runs"
-    return f"{tabulate(rows, headers, disable_numparse=True)}\n{note}"
+    return f"{above}\n{tabulate(rows, headers, disable_numparse=True)}\n{note}"
 
 
-def _setting(run: Run) -> str:
-    """What the run is, but for its seed and fold."""
-    parts = [run.data, run.model, run.title]
-    parts += [f"{name} {getattr(run, name):g}" for name in ("alpha", "eta") if getattr(run, name) is not None]
-    parts += [run.loss] if run.loss != "cross_entropy" else []
-    parts += [f"{run.held_out:g} held out"] if run.held_out else []
-    return ", ".join(parts)
+def _settings(settings: dict) -> dict:
+    """What a run is but for its seed and fold, flat, without what is not used."""
+    flat = {"title": Run.from_dict(settings).title} | settings | settings["recipe"] | settings["model_options"]
+    return {name: str(value) for name, value in flat.items() if name not in _IN_PARTS and value not in (None, 0.0, [])}
+
+
+def _words(items: Iterable[tuple[str, str]]) -> str:
+    """Such as "MixupE deck, alpha 1.0"."""
+    return ", ".join(value if name in _PLAIN else f"{name} {value}" for name, value in items)
 
 
 def _percent(errors: list[float]) -> str:

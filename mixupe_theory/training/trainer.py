@@ -94,7 +94,7 @@ class Trainer:
         Raises:
             Diverged: If a loss is NaN or infinite.
         """
-        with own_torch():
+        with own_torch(self.device):
             while not self.finished:
                 started = time.perf_counter()
                 self._one_step()
@@ -141,7 +141,7 @@ class Trainer:
         self._objective_sum, self._seconds = state["objective_sum"], state["seconds"]
 
     def _network(self) -> Staged:
-        with own_torch():
+        with own_torch(self.device):
             seed_torch(self.run.seed, "initialization")
             return models.build(self.run.model, self.dataset.shape, len(self.dataset.classes), **self.run.model_options)
 

@@ -1,0 +1,45 @@
+"""The committed records of training: each line is a run as it is described today, and its summary is its curve's."""
+
+import json
+
+import pytest
+
+from mixupe_theory import paths
+from mixupe_theory.training import records
+from mixupe_theory.training.runs import Run
+
+FILES = sorted((paths.FIGURE_DATA / "runs").glob("*.jsonl"))
+
+
+@pytest.mark.parametrize("path", FILES, ids=[path.stem for path in FILES])
+def test_lines_are_runs(path):
+    entries = records.read(path)
+    assert len({entry["id"] for entry in entries}) == len(entries) > 0
+    for entry in entries:
+        run = Run.from_dict(entry["run"])
+        assert run.id == entry["id"], f"the settings of {run} are read differently now"
+        assert len(entry["epochs"]) == run.recipe.epochs
+        assert entry["summary"] == records.summary(entry["epochs"])
+        assert entry["environment"]["revision"] != "unknown"
+        assert all(0 <= epoch["test_error"] <= 1 and epoch["test_loss"] >= 0 for epoch in entry["epochs"])
+
+
+def test_there_are_images_and_a_table():
+    """Real runs on CIFAR-10 and on a tabular set, several seeds of each method."""
+    for name in ("cifar10", "pendigits"):
+        entries = records.read(paths.FIGURE_DATA / "runs" / f"{name}.jsonl")
+        seeds = {}
+        for entry in entries:
+            if not entry["run"]["held_out"]:
+                seeds.setdefault(entry["run"]["method"], set()).add(entry["run"]["seed"])
+        assert {"erm", "mixup", "mixupe"} <= set(seeds)
+        assert all(len(found) >= 3 for found in seeds.values())
+
+
+def test_lines_are_as_add_writes_them(tmp_path):
+    for path in FILES:
+        entries = records.read(path)
+        records.add(tmp_path / path.name, entries)
+        records.add(tmp_path / path.name, entries[:1])  # known already
+        assert (tmp_path / path.name).read_text() == path.read_text()
+        assert json.loads(path.read_text().splitlines()[-1]) == entries[-1]
