@@ -58,8 +58,8 @@ def add_train(parser: argparse.ArgumentParser) -> None:
         "--choose",
         type=float,
         metavar="SHARE",
-        help="first choose, for each method and variant, among the values given for alpha, eta, the learning rate and so "
-        "on, by the first seed's error on this share of the training set, held out",
+        help="first choose among the values given (of alpha, eta, the learning rate, ...) for each method and variant, "
+        "by the first seed's error on this share of the training set, held out",
     )
     how = parser.add_argument_group("recipe")
     how.add_argument("--recipe", metavar="NAME", help="images, images-400, tabular, speech, graphs, graphs-128")

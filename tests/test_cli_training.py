@@ -173,13 +173,15 @@ def test_a_run_is_its_record_s_settings(tmp_path, capsys):
         ({"alpha": 1.0}, "alpha has no meaning for ERM, got 1.0"),
         ({"method": "mixup", "eta": 0.1}, "eta has no meaning for mixup"),
         ({"method": "mixupe", "variant": "deck", "threshold": 0.5}, "threshold has no meaning for MixupE deck"),
+        ({"fold": 1}, "fold has no meaning for toy_features, whose split depends on the seed alone"),
+        ({"data": "mutag", "model": "gin", "fold": -1}, "fold must be an integer >= 0"),
         ({"seed": -1}, "seed must be an integer >= 0"),
         (
             {"data": "mutag", "model": "gin", "method": "mixupe", "variant": "exact"},
             "graphs do not have; choose one made",
         ),
     ],
-    ids=["alpha", "eta", "threshold", "seed", "graphs"],
+    ids=["alpha", "eta", "threshold", "fold", "negative fold", "seed", "graphs"],
 )
 def test_settings_without_meaning_are_refused(settings, message):
     with pytest.raises(ValueError, match=re.escape(message)):

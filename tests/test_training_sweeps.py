@@ -1,5 +1,6 @@
 """Many runs: none repeated, none lost, however they are done and whenever they are killed."""
 
+import contextlib
 import json
 import os
 import signal
@@ -154,6 +155,19 @@ def test_a_killed_worker_is_told(tmp_path, monkeypatch):
     monkeypatch.setattr(sweeps.joblib, "Parallel", lambda *args, **settings: killed)
     with pytest.raises(ChildProcessError, match=r"a worker process was killed.*same command goes on from there"):
         sweep(RUNS, tmp_path, workers=2)
+
+
+def test_dask_workers_of_several_threads_are_refused(tmp_path, monkeypatch):
+    """torch's settings belong to a process, and Dask would do several runs in one."""
+    distributed = pytest.importorskip("distributed")
+
+    class Client(contextlib.nullcontext):
+        def nthreads(self):
+            return {"one": 1, "another": 2}
+
+    monkeypatch.setattr(distributed, "Client", lambda address: contextlib.nullcontext(Client()))
+    with pytest.raises(ValueError, match="dask must have workers of one thread each"):
+        sweep(RUNS, tmp_path, dask="tcp://127.0.0.1:1")
 
 
 def test_summary_of_a_made_up_curve():

@@ -14,6 +14,7 @@ import filelock
 import torch
 
 from mixupe_theory import _validation as check
+from mixupe_theory.environment import environment
 from mixupe_theory.files import write_atomically
 from mixupe_theory.training import checkpoints, data, models, records
 from mixupe_theory.training.models.staged import Staged
@@ -22,6 +23,7 @@ from mixupe_theory.training.runs import PRECISIONS, Run
 from mixupe_theory.training.trainer import Trainer
 
 CHECKPOINT_SECONDS = 60.0
+VERSIONS = ("mixupe-theory", "torch", "torch-geometric", "numpy", "scipy", "scikit-learn")
 
 
 class AlreadyRunning(RuntimeError):
@@ -63,6 +65,7 @@ def execute(
     with _exclusive(own, ranks), _settings(place, deterministic):
         if (own / "record.json").is_file():
             return records.read(own / "record.json")[0]
+        begun_in = environment(torch.get_num_threads(), place.type, VERSIONS)  # now, the code may change meanwhile
         trainer = Trainer(run, data.load(run.data, seed=run.seed, fold=run.fold), place, ranks)
         keeper = _Keeper(own, checkpoint_seconds, ranks)
         keeper.take_up(trainer)
@@ -73,7 +76,7 @@ def execute(
 
         trainer.advance(after_step)
         keeper.save(trainer)
-        record = records.record(trainer, torch.get_num_threads(), keeper.resumed)
+        record = records.record(trainer, begun_in, keeper.resumed)
         if ranks.rank == 0:
             write_atomically(own / "record.json", (json.dumps(record, allow_nan=False) + "\n").encode())
         return record

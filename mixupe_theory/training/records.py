@@ -14,11 +14,9 @@ from pathlib import Path
 import filelock
 import numpy as np
 
-from mixupe_theory.environment import environment
 from mixupe_theory.files import write_atomically
 from mixupe_theory.training.trainer import Trainer
 
-VERSIONS = ("mixupe-theory", "torch", "torch-geometric", "numpy", "scipy", "scikit-learn")
 LAST = 10
 
 
@@ -47,9 +45,9 @@ def summary(epochs: list[dict]) -> dict:
     }
 
 
-def record(trainer: Trainer, threads: int, resumed: int) -> dict:
-    """The record of a finished run."""
-    dataset, device = trainer.dataset, trainer.device.type
+def record(trainer: Trainer, environment: dict, resumed: int) -> dict:
+    """The record of a finished run, with the environment that it, or the last part of it, was begun in."""
+    dataset = trainer.dataset
     return {
         "id": trainer.run.id,
         "run": trainer.run.as_dict(),
@@ -65,7 +63,7 @@ def record(trainer: Trainer, threads: int, resumed: int) -> dict:
         "seconds": round(sum(entry["seconds"] for entry in trainer.history), 3),
         "resumed": resumed,
         "processes": trainer.ranks.size,
-        "environment": environment(threads, device, VERSIONS),
+        "environment": environment,
     }
 
 

@@ -42,7 +42,7 @@ class Run:
         loss: "cross_entropy", or "bce": the official code's loss of ERM and manifold mixup.
         seed: Of everything random. Runs that differ in the method alone are paired: same split, same initial weights,
             same order, same lambda and partners.
-        fold: Of cross-validation, where the data is split so (graphs).
+        fold: Of cross-validation, where the data is split so (graphs; None means the first).
         held_out: Share of the training part that is tested on in place of the test part; 0 for none.
         subset: Number of training examples used; None for all.
         model_options: Options of the model's builder.
@@ -80,8 +80,12 @@ class Run:
         check.integer("seed", self.seed, least=0)
         if self.held_out:
             check.probability("held_out", self.held_out)
-        if self.fold is not None:
-            check.integer("fold", self.fold, least=0)
+        if family == "graphs":
+            self._set("fold", check.integer("fold", self.fold or 0, least=0))
+        elif self.fold is not None:
+            raise ValueError(
+                f"fold has no meaning for {self.data}, whose split depends on the seed alone; leave it out"
+            )
         if self.recipe is None:
             self._set("recipe", default_recipe(family, self.model))
         defaults = {}
