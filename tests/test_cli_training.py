@@ -175,13 +175,15 @@ def test_a_run_is_its_record_s_settings(tmp_path, capsys):
         ({"method": "mixupe", "variant": "deck", "threshold": 0.5}, "threshold has no meaning for MixupE deck"),
         ({"fold": 1}, "fold has no meaning for toy_features, whose split depends on the seed alone"),
         ({"data": "mutag", "model": "gin", "fold": -1}, "fold must be an integer >= 0"),
+        ({"data": "mutag"}, "model must be one of ('gin',) for mutag (graphs), got 'mlp'"),
+        ({"model": "gin"}, "for toy_features (tabular), got 'gin'"),
         ({"seed": -1}, "seed must be an integer >= 0"),
         (
             {"data": "mutag", "model": "gin", "method": "mixupe", "variant": "exact"},
             "graphs do not have; choose one made",
         ),
     ],
-    ids=["alpha", "eta", "threshold", "fold", "negative fold", "seed", "graphs"],
+    ids=["alpha", "eta", "threshold", "fold", "negative fold", "not for graphs", "for graphs", "seed", "graphs"],
 )
 def test_settings_without_meaning_are_refused(settings, message):
     with pytest.raises(ValueError, match=re.escape(message)):

@@ -24,6 +24,7 @@ RUNS = {
     "dropout": Run(
         data="toy_images", model="lenet", method="manifold_mixup", model_options={"width": 0.25}, recipe=SHORT
     ),
+    "graphs": Run(data="toy_graphs", model="gin", method="mixupe", model_options={"hidden": 8}, recipe=SHORT),
     "Adam": Run(data="toy_features", model="mlp", method="mixup", lam_per_sample=True, seed=3),
 }
 

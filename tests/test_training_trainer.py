@@ -1,5 +1,6 @@
 """The trainer against a loop written out with plain torch, and its refusals."""
 
+import copy
 import math
 from dataclasses import replace
 
@@ -8,10 +9,11 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional
-from training_cases import CLASSES, SHORT, features, images
+from training_cases import CLASSES, SHORT, features, graphs, images
 
 from mixupe_theory.training import models
 from mixupe_theory.training.execution import chosen_device, execute
+from mixupe_theory.training.methods import METHODS
 from mixupe_theory.training.models.staged import Staged
 from mixupe_theory.training.recipes import RECIPES, Recipe
 from mixupe_theory.training.runs import Run
@@ -118,6 +120,25 @@ def test_the_default_generator_is_left_alone():
     torch.manual_seed(0)
     finished(Run(data="toy_features", model="mlp", recipe=PLAIN), features())
     assert torch.equal(torch.rand(3), expected)
+
+
+@pytest.mark.parametrize("method", [name for name in METHODS if name != "erm"])
+def test_graphs_are_mixed_as_pooled_readouts(method):
+    """In float64, one step without dropout: the loss of readouts mixed by hand."""
+    recipe = replace(PLAIN, epochs=1, batch_size=60)
+    options = {"hidden": 8, "dropout": 0.0}
+    run = Run(data="toy_graphs", model="gin", method=method, model_options=options, recipe=recipe, precision="float64")
+    trainer = Trainer(run, graphs(), CPU)
+    encoder, head = copy.deepcopy(trainer.model).stages
+    order = torch.from_numpy(stream(0, "order", 0).permutation(60))
+    draws = stream(0, "mixing", 0, 0)
+    lam, partner = draws.beta(1, 1), draws.permutation(60)
+    readouts, y = encoder(graphs().train.inputs[order].batch(torch.float64)), graphs().train.targets[order]
+    log_p = head(lam * readouts + (1 - lam) * readouts[partner]).log_softmax(1)
+    every = torch.arange(60)
+    expected = -(lam * log_p[every, y] + (1 - lam) * log_p[every, y[partner]]).mean().item()
+    trainer.advance()
+    assert trainer.history[0]["objective"] == pytest.approx(expected, rel=1e-12)  # MixupE's value is L_mix's as well
 
 
 def test_random_batches_where_the_recipe_says_so():

@@ -1,6 +1,6 @@
-"""Two small made-up data sets under the names "toy_images" and "toy_features", a short recipe, iris as a file.
+"""Small made-up data sets, "toy_images", "toy_features" and "toy_graphs", a short recipe, iris as a file.
 
-Also a program: ``python training_cases.py ARGUMENTS`` is ``mixupe-theory ARGUMENTS`` that knows the two sets, for tests
+Also a program: ``python training_cases.py ARGUMENTS`` is ``mixupe-theory ARGUMENTS`` that knows these sets, for tests
 that kill it or start several of it.
 """
 
@@ -15,6 +15,7 @@ from sklearn.datasets import load_iris
 from mixupe_theory.training import data
 from mixupe_theory.training.data import Dataset, Part, Source
 from mixupe_theory.training.data.digests import record_content
+from mixupe_theory.training.data.graph_inputs import GraphInputs
 from mixupe_theory.training.recipes import Recipe
 
 CLASSES = 3
@@ -43,6 +44,22 @@ def features():
     return Dataset("toy_features", train, test, tuple("abc"))
 
 
+@cache
+def graphs():
+    """Rings of 3 to 8 nodes, chains and stars of as many."""
+    edges, sizes = [], []
+    for k in range(90):
+        n = 3 + k // CLASSES % 6
+        ring = [(i, (i + 1) % n) for i in range(n)]
+        pairs = (ring, ring[:-1], [(0, i) for i in range(1, n)])[k % CLASSES]
+        edges.append(torch.tensor(pairs + [(j, i) for i, j in pairs]).T)
+        sizes.append(n)
+    starts = [torch.tensor([0, *np.cumsum(counts)]) for counts in (sizes, [e.shape[1] for e in edges])]
+    whole = GraphInputs(torch.ones(sum(sizes), 1), torch.cat(edges, 1), *starts, torch.arange(90))
+    part = Part(whole, torch.arange(90) % CLASSES)
+    return Dataset("toy_graphs", part[torch.arange(60)], part[torch.arange(60, 90)], tuple("abc"))
+
+
 def _source(name, family, load):
     return Source(
         name,
@@ -56,7 +73,8 @@ def _source(name, family, load):
 
 
 def register():
-    for name, family, load in (("toy_images", "images", images), ("toy_features", "tabular", features)):
+    for family, load in (("images", images), ("tabular", features), ("graphs", graphs)):
+        name = load().name
         data.SOURCES[name] = _source(name, family, load)
 
 

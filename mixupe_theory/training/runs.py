@@ -74,6 +74,9 @@ class Run:
     def __post_init__(self):
         family = data.source(self.data).family
         check.choice("model", self.model, models.MODELS)
+        if (self.model in models.FOR_GRAPHS) != (family == "graphs"):
+            fitting = tuple(name for name in models.MODELS if (name in models.FOR_GRAPHS) == (family == "graphs"))
+            raise ValueError(f"model must be one of {fitting} for {self.data} ({family}), got {self.model!r}")
         method = METHODS[check.choice("method", self.method, METHODS)]
         check.choice("loss", self.loss, LOSSES)
         check.choice("precision", self.precision, PRECISIONS)

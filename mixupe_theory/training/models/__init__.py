@@ -15,7 +15,7 @@ from mixupe_theory.training.models.staged import Staged
 from mixupe_theory.training.models.vgg import VGG11, VGG13, vgg
 from mixupe_theory.training.models.wide_resnet import wide_resnet
 
-__all__ = ["MODELS", "Staged", "build"]
+__all__ = ["FOR_GRAPHS", "MODELS", "Staged", "build"]
 
 MODELS: dict[str, Callable[..., Staged]] = {
     "mlp": mlp,
@@ -28,6 +28,7 @@ MODELS: dict[str, Callable[..., Staged]] = {
     "wrn28_10": wide_resnet,
     "gin": gin,
 }
+FOR_GRAPHS = {"gin"}  # whose inputs are batches of graphs; the others take tensors
 
 
 def build(name: str, shape: Sequence[int], classes: int, **options) -> Staged:
