@@ -59,7 +59,7 @@ def add_train(parser: argparse.ArgumentParser) -> None:
         type=float,
         metavar="SHARE",
         help="first choose among the values given (of alpha, eta, the learning rate, ...) for each method and variant, "
-        "by the first seed's error on this share of the training set, held out",
+        "by the first seed's and fold's error on this share of the training set, held out",
     )
     how = parser.add_argument_group("recipe")
     how.add_argument("--recipe", metavar="NAME", help="images, images-400, tabular, speech, graphs, graphs-128")
@@ -171,9 +171,7 @@ def train(arguments: argparse.Namespace) -> int:
             )
 
         if arguments.choose is not None:
-            chosen = choose([run for run in runs if run.seed == arguments.first_seed], arguments.choose, go)
-            same = [replace(run, seed=arguments.first_seed) for run in runs]
-            runs = [run for run, first in zip(runs, same, strict=True) if first in chosen]
+            runs = choose(runs, arguments.choose, go)
         outcome = go(runs)
     if ranks.rank == 0:
         if outcome.records:

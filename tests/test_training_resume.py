@@ -12,6 +12,7 @@ import pytest
 import torch
 from training_cases import SHORT
 
+from mixupe_theory.cli import main
 from mixupe_theory.training import checkpoints, execution
 from mixupe_theory.training.checkpoints import CorruptCheckpoint
 from mixupe_theory.training.execution import AlreadyRunning, execute
@@ -88,21 +89,18 @@ def test_another_seed_does_not_end_alike(tmp_path):
     assert not ends_alike(*(tmp_path / run.id for run in runs))
 
 
-def test_killed_at_a_random_step(tmp_path):
+def test_killed_at_a_random_step(tmp_path, one_thread):
     """SIGKILL, sent when a random number of checkpoints has been written; then the same command again."""
-    steps = 120
-    command = [
-        *(sys.executable, str(PROGRAM), "train", "--data", "toy_images", "--model", "preact_resnet18"),
-        *("--option", "width=0.0625", "--method", "mixupe", "--epochs", "20", "--batch-size", "10"),
+    words = [
+        *("train", "--data", "toy_images", "--model", "preact_resnet18", "--option", "width=0.0625"),
+        *("--method", "mixupe", "--epochs", "20", "--batch-size", "10", "--out"),
     ]
-    threads = {**os.environ, "OMP_NUM_THREADS": "1"}
-    subprocess.run([*command, "--out", tmp_path / "whole"], env=threads, check=True, capture_output=True)
+    command = [sys.executable, str(PROGRAM), *words, str(tmp_path / "parts")]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     killed = subprocess.Popen(
-        [*command, "--out", tmp_path / "parts", "--checkpoint-seconds", "0"],
-        env=threads,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+        [*command, "--checkpoint-seconds", "0"], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
+    steps = 120
     least, deadline = random.SystemRandom().randrange(1, steps // 2), time.monotonic() + 120
     while _position(tmp_path / "parts") < least:
         assert killed.poll() is None, "the run ended before it was killed"
@@ -113,12 +111,20 @@ def test_killed_at_a_random_step(tmp_path):
     at = _position(tmp_path / "parts")
     assert least <= at < steps
     assert not (tmp_path / "parts" / "records.jsonl").exists()
-    again = subprocess.run(
-        [*command, "--out", tmp_path / "parts"], env=threads, check=True, capture_output=True, text=True
-    )
+    again = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
+    assert "records:" in again.stdout
+    assert main([*words, str(tmp_path / "whole")]) == 0
     (whole,), (parts,) = ((tmp_path / name).glob("*/") for name in ("whole", "parts"))
     assert ends_alike(whole, parts), f"killed at step {at}"
-    assert "records:" in again.stdout
+
+
+@pytest.fixture
+def one_thread():
+    """As many as the processes that are started have."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def _position(folder):

@@ -13,6 +13,7 @@ import pytest
 from joblib.externals.loky.process_executor import BrokenProcessPool
 from training_cases import SHORT, write_iris
 
+from mixupe_theory.cli import main
 from mixupe_theory.training import execution, records, sweeps
 from mixupe_theory.training.grids import choose, grid
 from mixupe_theory.training.records import CorruptRecords
@@ -87,17 +88,14 @@ def run_command(environment, folder, *more):
 
 @pytest.fixture(scope="module")
 def one_by_one(tmp_path_factory, environment):
-    """The records of the command's runs, one after the other, by id."""
+    """The records of the command's runs, one after the other in this process, by id."""
     folder = tmp_path_factory.mktemp("one by one")
-    run_command(environment, folder)
-    return {entry["id"]: without_circumstances(entry) for entry in records.read(folder / "records.jsonl")}
-
-
-def test_processes_give_the_same_records(tmp_path, environment, one_by_one):
-    assert len(one_by_one) == 4
-    run_command(environment, tmp_path, "--workers", "2")
-    entries = records.read(tmp_path / "records.jsonl")
-    assert {entry["id"]: without_circumstances(entry) for entry in entries} == one_by_one
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MIXUPE_DATA", environment["MIXUPE_DATA"])
+        assert main(command(folder)[3:]) == 0
+    entries = records.read(folder / "records.jsonl")
+    assert len(entries) == 4
+    return {entry["id"]: without_circumstances(entry) for entry in entries}
 
 
 def test_a_dask_cluster_gives_the_same_records(tmp_path, environment, one_by_one):
@@ -108,7 +106,7 @@ def test_a_dask_cluster_gives_the_same_records(tmp_path, environment, one_by_one
 
 
 def test_a_killed_sweep_loses_and_repeats_nothing(tmp_path, environment, one_by_one):
-    """SIGKILL to the command and its workers after the first record; then the same command again."""
+    """SIGKILL to the command and its two workers after the first record; then the same command again."""
     killed = subprocess.Popen(
         command(tmp_path, "--workers", "2", "--checkpoint-seconds", "0.05"),
         env=environment,
@@ -195,8 +193,10 @@ def test_settings_go_to_the_methods_that_have_a_use_for_them():
 
 
 def test_hyperparameters_are_chosen_on_held_out_data():
-    """The candidate with the smallest held-out error, ties by the loss, for each method and variant."""
-    candidates = [replace(RUN, method="mixupe", eta=eta) for eta in (0.1, 0.2, 0.3)] + [replace(RUN, method="mixup")]
+    """The settings with the smallest held-out error, ties by the loss, for each method and variant; for all seeds."""
+    etas = (0.1, 0.2, 0.3)
+    runs = [replace(RUN, method="mixupe", eta=eta, seed=seed) for eta in etas for seed in (3, 4)]
+    runs += [replace(RUN, method="mixup", seed=seed) for seed in (3, 4)]
     results = {0.1: (0.3, 1.0), 0.2: (0.2, 2.0), 0.3: (0.2, 1.5), None: (0.9, 9.0)}
     asked = []
 
@@ -208,8 +208,24 @@ def test_hyperparameters_are_chosen_on_held_out_data():
             entries.append({"id": run.id, "summary": {"mean_of_last_10": {"test_error": error, "test_loss": loss}}})
         return Outcome(entries, [])
 
-    chosen = choose(candidates, 0.2, made_up)
-    assert [(run.method, run.eta, run.held_out) for run in chosen] == [("mixupe", 0.3, 0.0), ("mixup", None, 0.0)]
-    assert all(run.held_out == 0.2 for run in asked)
+    chosen = choose(runs, 0.2, made_up)
+    assert [(run.method, run.eta, run.seed, run.held_out) for run in chosen] == [
+        *(("mixupe", 0.3, seed, 0.0) for seed in (3, 4)),
+        *(("mixup", None, seed, 0.0) for seed in (3, 4)),
+    ]
+    assert {(run.held_out, run.seed) for run in asked} == {(0.2, 3)}
     with pytest.raises(ValueError, match="cannot be chosen, 1 runs failed: why"):
-        choose(candidates, 0.2, lambda runs: Outcome([], ["why"]))
+        choose(runs, 0.2, lambda runs: Outcome([], ["why"]))
+
+
+def test_settings_are_chosen_on_the_first_fold_for_all():
+    runs = [
+        Run(data="toy_graphs", model="gin", recipe=SHORT, fold=fold, model_options={"hidden": 4}) for fold in (2, 5)
+    ]
+
+    def made_up(trials):
+        assert {(run.fold, run.held_out) for run in trials} == {(2, 0.2)}
+        summary = {"mean_of_last_10": {"test_error": 0.0, "test_loss": 0.0}}
+        return Outcome([{"id": run.id, "summary": summary} for run in trials], [])
+
+    assert choose(runs, 0.2, made_up) == runs

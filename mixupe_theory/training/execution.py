@@ -26,7 +26,7 @@ CHECKPOINT_SECONDS = 60.0
 VERSIONS = ("mixupe-theory", "torch", "torch-geometric", "numpy", "scipy", "scikit-learn")
 
 
-class AlreadyRunning(RuntimeError):
+class AlreadyRunning(OSError):
     """Another process is at this run."""
 
 

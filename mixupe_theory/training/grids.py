@@ -9,6 +9,8 @@ from itertools import product
 from mixupe_theory.training.recipes import Recipe
 from mixupe_theory.training.runs import Run, applicable
 
+_CRITERIA = ("test_error", "test_loss")
+
 
 def grid(
     *,
@@ -53,39 +55,35 @@ def grid(
     return list({run.id: run for run in runs}.values())
 
 
-def choose(candidates: Iterable[Run], held_out: float, sweep: Callable) -> list[Run]:
-    """For each method and variant the candidate with the smallest error on held-out training data.
+def choose(runs: Iterable[Run], held_out: float, sweep: Callable) -> list[Run]:
+    """Of the runs of each method and variant those with the settings that do best on held-out training data.
 
-    Each candidate is trained under its own seed on the rest of the training part, and judged by the mean error of the
-    last ten epochs, then by the loss; the test part is never looked at.
+    All settings are tried under the first run's seed and fold, on the rest of the training part, and judged by the mean
+    error of the last ten epochs, then by the loss; the test part is never looked at.
 
     Args:
-        candidates: Runs that differ in hyper-parameters.
+        runs: Runs that differ in settings, seeds and folds.
         held_out: Share of the training part that is held out.
         sweep: A function of a list of runs that does them and returns an
             :class:`mixupe_theory.training.sweeps.Outcome`.
 
     Returns:
-        The chosen runs, with ``held_out`` as they came.
+        Those with the chosen settings, of every seed and fold.
 
     Raises:
-        ValueError: If one of the candidates' runs failed.
+        ValueError: If one of the trials failed.
     """
-    candidates = list(candidates)
-    trials = [replace(run, held_out=held_out) for run in candidates]
+    runs = list(runs)
+    trial = {"seed": runs[0].seed, "fold": runs[0].fold, "held_out": held_out}
+    trials = [replace(run, **trial) for run in runs]
     outcome = sweep(trials)
     if outcome.failures:
         raise ValueError(
             f"hyper-parameters cannot be chosen, {len(outcome.failures)} runs failed: {outcome.failures[0]}"
         )
     results = {entry["id"]: entry["summary"]["mean_of_last_10"] for entry in outcome.records}
-
-    def order(pair) -> tuple[float, float]:
-        result = results[pair[1].id]
-        return result["test_error"], result["test_loss"]
-
-    best: dict[tuple, tuple] = {}
-    for pair in zip(candidates, trials, strict=True):
-        key = (pair[0].method, pair[0].variant)
-        best[key] = min(best.get(key, pair), pair, key=order)
-    return [candidate for candidate, _ in best.values()]
+    best: dict[tuple, Run] = {}
+    for run in trials:
+        key = (run.method, run.variant)
+        best[key] = min(best.get(key, run), run, key=lambda run: tuple(results[run.id][name] for name in _CRITERIA))
+    return [run for run, tried in zip(runs, trials, strict=True) if best[run.method, run.variant] == tried]

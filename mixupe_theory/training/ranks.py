@@ -45,6 +45,11 @@ class Ranks:
             dist.all_reduce(t)
         return t
 
+    def wait(self) -> None:
+        """Wait until every process is here."""
+        if self.size > 1:
+            dist.barrier()
+
 
 class _Gather(torch.autograd.Function):
     """Each process's loss may depend on every process's rows, so a row's gradient is the sum of what all send it."""

@@ -14,13 +14,14 @@ from tqdm.auto import tqdm
 
 from mixupe_theory import _validation as check
 from mixupe_theory.training import records
-from mixupe_theory.training.execution import AlreadyRunning, execute
+from mixupe_theory.training.execution import execute
 from mixupe_theory.training.ranks import Ranks
 from mixupe_theory.training.runs import Run
 from mixupe_theory.training.trainer import Diverged, Trainer
 
 RECORDS = "records.jsonl"
-_EXPECTED = (AlreadyRunning, Diverged, OSError, ValueError)  # of one run; the others go on
+_SHARED = (Diverged, ValueError)  # of one run, in all of its processes alike; the other runs go on
+_EXPECTED = (*_SHARED, OSError)  # of a run in one process
 
 
 @dataclass
@@ -73,7 +74,7 @@ def sweep(
     done = {entry["id"] for entry in records.read(recorded)}
     pending = [run for key, run in unique.items() if key not in done]
     if workers == 1 and not dask:
-        attempts = (_attempt(run, folder, ranks=ranks, bar=ranks.rank == 0, **settings) for run in pending)
+        attempts = (_attempt(run, folder, ranks, bar=ranks.rank == 0, **settings) for run in pending)
     else:
         attempts = _side_by_side(pending, folder, workers, dask, settings)
     failures = []
@@ -85,16 +86,18 @@ def sweep(
             elif ranks.rank == 0:
                 records.add(recorded, [attempt])
             bar.update()
+    ranks.wait()  # for the first, which writes
     finished = {entry["id"]: entry for entry in records.read(recorded)}
     return Outcome([finished[key] for key in unique if key in finished], failures)
 
 
-def _attempt(run: Run, folder: Path, *, bar: bool = False, **settings) -> dict | str:
+def _attempt(run: Run, folder: Path, ranks: Ranks = Ranks(), *, bar: bool = False, **settings) -> dict | str:  # noqa: B008
     """A run's record, or why it failed."""
+    expected = _EXPECTED if ranks.size == 1 else _SHARED
     try:
         with _limited(run), _bar_of_steps(run, bar) as progress:
-            return execute(run, folder, progress=progress, **settings)
-    except _EXPECTED as error:
+            return execute(run, folder, ranks=ranks, progress=progress, **settings)
+    except expected as error:
         message = str(error)
         return message if str(run) in message else f"{run}: {message}"
 
