@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -91,11 +92,25 @@ def sweep(
     return Outcome([finished[key] for key in unique if key in finished], failures)
 
 
-def _attempt(run: Run, folder: Path, ranks: Ranks = Ranks(), *, bar: bool = False, **settings) -> dict | str:  # noqa: B008
-    """A run's record, or why it failed."""
+def _attempt(
+    run: Run,
+    folder: Path,
+    ranks: Ranks = Ranks(),  # noqa: B008 - frozen
+    *,
+    bar: bool = False,
+    parent: int | None = None,
+    **settings,
+) -> dict | str:
+    """A run's record, or why it failed; a worker ends where ``parent``, the process that it works for, is gone."""
     expected = _EXPECTED if ranks.size == 1 else _SHARED
     try:
-        with _limited(run), _bar_of_steps(run, bar) as progress:
+        with _limited(run), _bar_of_steps(run, bar) as show:
+
+            def progress(trainer: Trainer) -> None:
+                if parent is not None and os.getppid() != parent:
+                    os._exit(1)  # else it would go on, and keep the command that is typed again from its run
+                show(trainer)
+
             return execute(run, folder, ranks=ranks, progress=progress, **settings)
     except expected as error:
         message = str(error)
@@ -120,12 +135,15 @@ def _side_by_side(runs: list[Run], folder: Path, workers: int, dask: str | None,
         if dask:
             client = stack.enter_context(_dask_client(dask, workers))
             stack.enter_context(joblib.parallel_config("dask", client=client))
-            workers = len(client.nthreads())
+            workers, parent = len(client.nthreads()), None
         else:  # each worker gets its share of the cores
             stack.enter_context(joblib.parallel_config("loky"))
+            parent = os.getpid()
         parallel = joblib.Parallel(workers, return_as="generator_unordered", batch_size=1, pre_dispatch="all")
         try:
-            yield from parallel(joblib.delayed(_attempt)(run, folder.absolute(), **settings) for run in runs)
+            yield from parallel(
+                joblib.delayed(_attempt)(run, folder.absolute(), parent=parent, **settings) for run in runs
+            )
         except BrokenProcessPool as error:
             raise ChildProcessError(
                 f"a worker process was killed, perhaps for want of memory ({error}); what was done is kept, and the "
