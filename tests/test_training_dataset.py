@@ -66,7 +66,7 @@ def test_a_class_with_one_example_stays_in_training():
 
 
 @given(st.integers(9, 50), st.integers(0, 2**31))
-def test_a_subset_isstratified_and_leaves_the_test_part(examples, seed):
+def test_a_subset_is_stratified_and_leaves_the_test_part(examples, seed):
     counts = [30, 20, 10]
     whole = numbered(counts)
     small = whole.subset(examples, seed)

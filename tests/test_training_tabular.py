@@ -1,24 +1,22 @@
 """Tabular sets against plain loops: made-up tables, and the real files where MIXUPE_DATA has them."""
 
 import gzip
-import hashlib
 import math
 import os
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from statistics import fmean, median
-from urllib.error import URLError
 
 import numpy as np
 import pytest
 import torch
-from sklearn.utils import Bunch
+from tabular_cases import MADE_UP, made_up_text, put
 
 from mixupe_theory.tables_data import TABULAR
 from mixupe_theory.training.data import tabular
 from mixupe_theory.training.data.sources import CorruptData, MissingData
-from mixupe_theory.training.data.tabular_sets import TABULAR_SETS, TabularSet
+from mixupe_theory.training.data.tabular_sets import TABULAR_SETS
 
 REAL = Path(os.environ.get("MIXUPE_DATA", ""))
 BY_NAME = {table.name: table for table in TABULAR_SETS}
@@ -41,26 +39,6 @@ FACTS = {
 }
 SIZES = {"balance-scale": [49, 288, 288], "cmc": [629, 333, 511], "iris": [50] * 3, "abalone": [1407, 1323, 1447]}
 SIZES |= {name: [200] * 10 for name in FACTS if name.startswith("mfeat")}
-
-# a number, a name, a number that is missing in two rows, a constant; 28, 9 and 1 rows of the classes
-MADE_UP = TabularSet("made-up", "Made up", 1, rows=38, features=4, classes=3, nominal=(1,), missing=2)
-
-
-def made_up_text(change=lambda i, row: row):
-    rows = [
-        [i**2, ("blue", "red", "green")[i % 3], "" if i in (3, 17) else i / 4, 7, 10 if i < 28 else 9 if i < 37 else 11]
-        for i in range(38)
-    ]
-    lines = [",".join(map(str, change(i, row))) for i, row in enumerate(rows)]
-    return "\n".join(["size,colour,weight,one,target", *lines, ""])
-
-
-def put(folder, table, text):
-    """Write a table's file; the declaration that knows its digest."""
-    path = folder / table.file
-    path.parent.mkdir(exist_ok=True)
-    path.write_bytes(gzip.compress(text.encode()))
-    return replace(table, sha256=hashlib.sha256(text.encode()).hexdigest())
 
 
 def slow(table, text, train):
@@ -118,7 +96,7 @@ def test_real_tables_have_the_published_numbers(name):
 
 
 @pytest.mark.parametrize("name", FACTS)
-def test_real_splits_arestratified_and_standardized_on_the_training_part(name):
+def test_real_splits_are_stratified_and_standardized_on_the_training_part(name):
     data = real(name)
     counts = [torch.bincount(part.targets, minlength=len(data.classes)) for part in (data.train, data.test)]
     assert ((counts[1] - 0.2 * (counts[0] + counts[1])).abs() <= 1).all()
@@ -268,83 +246,6 @@ def test_content_of_another_shape_than_declared(text, message, tmp_path):
     table = put(tmp_path, MADE_UP, text)
     with pytest.raises(CorruptData, match=message):
         tabular.verify(table, tmp_path)
-
-
-def openml(monkeypatch, result):
-    """Put a function in place of scikit-learn's; the list of its calls."""
-    calls = []
-
-    def fetch_openml(**options):
-        calls.append(options)
-        if isinstance(result, Exception):
-            raise result
-        return result
-
-    monkeypatch.setattr(tabular.datasets, "fetch_openml", fetch_openml)
-    return calls
-
-
-def made_up_bunch():
-    """The made-up table as scikit-learn returns it: nominal columns as codes of their own order."""
-    kinds = ["red", "green", "blue"]
-    rows = [line.split(",") for line in made_up_text().splitlines()[1:]]
-    data = [[float(a), kinds.index(b), float(c) if c else np.nan, float(d)] for a, b, c, d, _ in rows]
-    return Bunch(
-        data=np.array(data),
-        target=np.array([row[-1] for row in rows], dtype=object),
-        feature_names=["size", "colour", "weight", "one"],
-        categories={"colour": kinds},
-    )
-
-
-def test_what_is_fetched_loads_again_and_is_guarded_by_its_digest(tmp_path, monkeypatch):
-    calls = openml(monkeypatch, made_up_bunch())
-    tabular.fetch(MADE_UP, tmp_path)
-    tabular.fetch(MADE_UP, tmp_path)
-    assert [call["data_id"] for call in calls] == [1]  # once
-    path = tmp_path / MADE_UP.file
-    text = gzip.decompress(path.read_bytes()).decode()
-    assert text.splitlines()[:5] == ["size,colour,weight,one,target"] + [
-        "0,blue,0,7,10",
-        "1,red,0.25,7,10",
-        "4,green,0.5,7,10",
-        "9,blue,,7,10",
-    ]
-    digest = (tmp_path / f"{MADE_UP.file}.sha256").read_text()
-    assert digest == f"{hashlib.sha256(text.encode()).hexdigest()}  made-up.csv.gz\n"
-    by_hand = put(tmp_path / "..", replace(MADE_UP, name="by-hand"), made_up_text())
-    torch.testing.assert_close(
-        tabular.load(MADE_UP, tmp_path).train.inputs, tabular.load(by_hand, tmp_path / "..").train.inputs
-    )
-    path.write_bytes(gzip.compress(text.replace("0.25", "0.26").encode()))
-    with pytest.raises(CorruptData, match=r"made-up\.csv\.gz is not"):
-        tabular.verify(MADE_UP, tmp_path)
-    tabular.fetch(MADE_UP, tmp_path)  # replaces it
-    assert gzip.decompress(path.read_bytes()).decode() == text
-
-
-def test_fetched_pixels_load_again(tmp_path, monkeypatch):
-    table = replace(BY_NAME["mnist_784"], rows=5, features=6, classes=2, official_train=3, sha256=None)
-    x = np.random.default_rng(0).integers(0, 256, (5, 6))
-    openml(monkeypatch, Bunch(data=x.astype(float), target=np.array(list("31313"), dtype=object)))
-    tabular.fetch(table, tmp_path)
-    data = tabular.load(table, tmp_path)
-    np.testing.assert_array_equal(data.test.inputs.numpy(), x[3:].astype(np.float32) / 255)
-    assert (data.classes, data.train.targets.tolist(), data.test.targets.tolist()) == (("1", "3"), [1, 0, 1], [0, 1])
-
-
-def test_a_fetched_table_of_another_shape_is_not_kept(tmp_path, monkeypatch):
-    openml(monkeypatch, made_up_bunch())
-    with pytest.raises(CorruptData, match=r"declared are \(39, 4, 3, 2\)"):
-        tabular.fetch(replace(MADE_UP, rows=39), tmp_path)
-    assert not (tmp_path / "tabular").exists()
-
-
-@pytest.mark.parametrize("error", [URLError("no route"), ValueError("md5 checksum"), TimeoutError("slow")])
-def test_without_a_network_the_error_says_what_to_do(error, tmp_path, monkeypatch):
-    openml(monkeypatch, error)
-    with pytest.raises(OSError, match=r"OpenML's data set 41166 \(volkert\).*copy volkert\.csv\.gz and"):
-        tabular.SOURCES["volkert"].fetch(tmp_path)
 
 
 def test_a_file_of_which_no_digest_is_known_is_refused(tmp_path):
