@@ -70,7 +70,7 @@ def test_a_failing_run_does_not_stop_the_others(tmp_path):
 def command(folder, *more):
     return [
         *(sys.executable, "-m", "mixupe_theory", "train", "--data", "iris", "--model", "mlp"),
-        *("--method", "erm", "mixupe", "--seeds", "2", "--epochs", "60", "--out", str(folder), *more),
+        *("--method", "erm", "mixupe", "--seeds", "2", "--epochs", "300", "--out", str(folder), *more),
     ]
 
 
