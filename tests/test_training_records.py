@@ -1,10 +1,12 @@
 """The committed records of training: each line is a run as it is described today, and its summary is its curve's."""
 
 import json
+import re
 
 import pytest
 
 from mixupe_theory import paths
+from mixupe_theory.cli import main
 from mixupe_theory.training import records
 from mixupe_theory.training.runs import Run
 
@@ -43,3 +45,15 @@ def test_lines_are_as_add_writes_them(tmp_path):
         records.add(tmp_path / path.name, entries[:1])  # known already
         assert (tmp_path / path.name).read_text() == path.read_text()
         assert json.loads(path.read_text().splitlines()[-1]) == entries[-1]
+
+
+def test_readme_s_commands_find_their_runs_recorded(monkeypatch, tmp_path, capsys):
+    """Without any data they print their tables: nothing is left to be trained."""
+    monkeypatch.chdir(paths.ROOT)
+    monkeypatch.setenv("MIXUPE_DATA", str(tmp_path))
+    lines = re.findall(r"^mixupe-theory (train .* --records .*)$", (paths.ROOT / "README.md").read_text(), re.MULTILINE)
+    assert len(lines) == len(FILES)
+    for line in lines:
+        assert main([*line.split(), "--out", str(tmp_path / "runs")]) == 0
+        assert re.search(r"^ERM +[35] +\d", capsys.readouterr().out, re.MULTILINE)
+    assert not (tmp_path / "runs").exists()
