@@ -18,9 +18,8 @@ from mixupe_theory.training.methods import LOSSES, METHODS, Method
 from mixupe_theory.training.recipes import RECIPES, Recipe
 
 PRECISIONS = {"float32": torch.float32, "float64": torch.float64}
-ALPHA, ETA, THRESHOLD = 1.0, 1e-3, 1.0
-_MIXING = ("alpha", "lam_per_sample")
-_PENALTY = ("variant", "eta", "threshold")
+# of the settings that only some methods have a use for
+DEFAULTS = {"variant": "deck", "alpha": 1.0, "lam_per_sample": False, "eta": 1e-3, "threshold": 1.0}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +76,7 @@ class Run:
         if (self.model in models.FOR_GRAPHS) != (family == "graphs"):
             fitting = tuple(name for name in models.MODELS if (name in models.FOR_GRAPHS) == (family == "graphs"))
             raise ValueError(f"model must be one of {fitting} for {self.data} ({family}), got {self.model!r}")
-        method = METHODS[check.choice("method", self.method, METHODS)]
+        check.choice("method", self.method, METHODS)
         check.choice("loss", self.loss, LOSSES)
         check.choice("precision", self.precision, PRECISIONS)
         check.integer("seed", self.seed, least=0)
@@ -91,26 +90,19 @@ class Run:
             )
         if self.recipe is None:
             self._set("recipe", default_recipe(family, self.model))
-        defaults = {}
-        if method.mixes:
-            defaults |= {"alpha": ALPHA, "lam_per_sample": False}
-        if method.clean == "penalty":
-            defaults |= {"variant": "deck", "eta": ETA}
-            if "threshold" in applicable(self.method, self.variant or "deck"):
-                defaults |= {"threshold": THRESHOLD}
-        for name in (*_MIXING, *_PENALTY):
+        meaningful = applicable(self.method, self.variant)
+        for name, default in DEFAULTS.items():
             if getattr(self, name) is None:
-                self._set(name, defaults.get(name))
-            elif name not in defaults:
+                self._set(name, default if name in meaningful else None)
+            elif name not in meaningful:
                 raise ValueError(f"{name} has no meaning for {self.title}, got {getattr(self, name)!r}; leave it out")
         for name, allowed in (("alpha", check.positive), ("eta", check.nonnegative), ("threshold", check.real)):
             if getattr(self, name) is not None:
                 self._set(name, allowed(name, getattr(self, name)))
-        if method.clean == "penalty":
+        if self.how.clean == "penalty":
             self._check_mixupe(family)
 
     def _check_mixupe(self, family: str) -> None:
-        check.choice("variant", self.variant, VARIANTS)
         if self.loss != "cross_entropy":
             raise ValueError(
                 f"loss must be 'cross_entropy' with method 'mixupe', whose R belongs to it, got {self.loss!r}"
@@ -172,17 +164,17 @@ class Run:
         """MixupE's criterion; None for other methods."""
         if self.how.clean != "penalty":
             return None
-        threshold = THRESHOLD if self.threshold is None else self.threshold
+        threshold = DEFAULTS["threshold"] if self.threshold is None else self.threshold  # some variants have none
         return MixupE(self.alpha, eta=self.eta, variant=self.variant, threshold=threshold, x_mean=x_mean)
 
 
 def applicable(method: str, variant: str | None = None) -> set[str]:
     """Names of the settings that mean something to a method, and a variant of MixupE."""
     how = METHODS[check.choice("method", method, METHODS)]
-    names = set(_MIXING) if how.mixes else set()
+    names = {"alpha", "lam_per_sample"} if how.mixes else set()
     if how.clean == "penalty":
         names |= {"variant", "eta"}
-        if VARIANTS[check.choice("variant", variant or "deck", VARIANTS)].below_threshold:
+        if VARIANTS[check.choice("variant", variant or DEFAULTS["variant"], VARIANTS)].below_threshold:
             names.add("threshold")
     return names
 

@@ -11,15 +11,8 @@ from tabulate import tabulate
 from mixupe_theory.training.runs import Run
 
 LEVEL = 0.95
-_IN_PARTS = {
-    "seed",
-    "fold",
-    "recipe",
-    "model_options",
-    "method",
-    "variant",
-    "origin",
-}  # averaged over, or shown otherwise
+# averaged over, or shown by their parts or in the title
+_IN_PARTS = {"seed", "fold", "recipe", "model_options", "method", "variant", "origin"}
 _PLAIN = ("title", "data", "model", "optimizer", "loss", "precision")  # whose values speak for themselves
 _ABOVE = {*_PLAIN, "epochs", "batch_size", "learning_rate", "subset", "held_out", "alpha", "eta", "width"}
 
