@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mixupe_theory.training.data import Dataset, Part
-from mixupe_theory.training.data.augmentation import augmented
+from mixupe_theory.training.data.augmentation import augmented, drawn
 
 MEAN, STD = (125.3, 123.0, 113.9), (63.0, 62.1, 66.7)
 
@@ -29,6 +29,10 @@ def images(n=6, seed=0):
         torch.from_numpy(generator.integers(0, 256, (n, 3, 5, 4)).astype(np.uint8)), torch.from_numpy(np.arange(n) % 3)
     )
     return Dataset("images", part, part, tuple("abc"), MEAN, STD, ("flip", "crop"))
+
+
+def draws(seed, n=6):
+    return drawn(("flip", "crop"), n, np.random.default_rng(seed))
 
 
 def numbers(part):
@@ -124,8 +128,8 @@ def test_images_are_normalized_by_channel(dtype, rtol):
 def test_augmentation_comes_before_normalization():
     # so the border is raw black, not the mean colour
     data = images()
-    out = data.prepared(data.train, torch.float64, np.random.default_rng(1))
-    raw = augmented(data.train.inputs, ("flip", "crop"), np.random.default_rng(1))
+    out = data.prepared(data.train, torch.float64, draws(1))
+    raw = augmented(data.train.inputs, ("flip", "crop"), draws(1))
     expected = (raw.double().numpy() - np.reshape(MEAN, (3, 1, 1))) / np.reshape(STD, (3, 1, 1))
     np.testing.assert_allclose(out.inputs.numpy(), expected, rtol=1e-14)
     assert not torch.equal(out.inputs, data.prepared(data.train, torch.float64).inputs)
@@ -134,8 +138,8 @@ def test_augmentation_comes_before_normalization():
 @pytest.mark.parametrize("rows", [slice(0, 3), slice(3, 6), slice(1, 6, 2)], ids=["first", "last", "every other"])
 def test_rows_of_a_batch_are_augmented_as_in_the_whole(rows):
     data = images()
-    whole = data.prepared(data.train, torch.float32, np.random.default_rng(1))
-    part = data.prepared(data.train, torch.float32, np.random.default_rng(1), rows)
+    whole = data.prepared(data.train, torch.float32, draws(1))
+    part = data.prepared(data.train, torch.float32, draws(1), rows)
     assert torch.equal(part.inputs, whole.inputs[rows])
     assert torch.equal(part.targets, whole.targets[rows])
 
@@ -143,7 +147,7 @@ def test_rows_of_a_batch_are_augmented_as_in_the_whole(rows):
 def test_features_are_only_converted():
     x = torch.tensor([[0.1, -2.0], [3.0, 4.0]])
     data = Dataset("features", Part(x, torch.tensor([0, 1])), Part(x, torch.tensor([0, 1])), ("a", "b"))
-    out = data.prepared(data.train, torch.float64, np.random.default_rng(0))
+    out = data.prepared(data.train, torch.float64, torch.empty(0, 2))
     assert torch.equal(out.inputs, x.double())
     assert data.shape == (2,)
 
@@ -167,7 +171,7 @@ class Collection:
 def test_other_collections_put_themselves_together():
     part = Part(Collection("abcd"), torch.arange(4))
     data = Dataset("letters", part, part, tuple("wxyz"))
-    out = data.prepared(part[torch.tensor([3, 0, 1])], torch.float32, np.random.default_rng(0), slice(1, None))
+    out = data.prepared(part[torch.tensor([3, 0, 1])], torch.float32, torch.empty(0, 3), slice(1, None))
     assert out.inputs == "ab"
     assert out.targets.tolist() == [0, 1]
 

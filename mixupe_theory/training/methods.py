@@ -12,7 +12,8 @@ from torch.nn import functional
 from mixupe_theory import _validation as check
 from mixupe_theory.losses import pointwise_loss
 from mixupe_theory.mixing import BetaLaw
-from mixupe_theory.objective import MixupE, eta_hat, mix
+from mixupe_theory.objective import VARIANTS, MixupE, eta_hat, mix
+from mixupe_theory.training.batch_norm import separate_halves
 from mixupe_theory.training.models.staged import Staged
 from mixupe_theory.training.ranks import Ranks
 
@@ -72,38 +73,31 @@ class Mixture:
     """What is drawn for one batch.
 
     Attributes:
-        lam: Lambda, () or one for each of this process's rows.
-        partner: For each of this process's rows, its partner's place in the whole batch.
-        place: Where it is mixed (:class:`mixupe_theory.training.models.staged.Staged`).
+        lam: Lambda, () or (n,), one for each sample.
+        partner: Each sample's partner, a permutation of 0..n-1.
+        place: Where they are mixed (:class:`mixupe_theory.training.models.staged.Staged`).
     """
 
     lam: torch.Tensor
     partner: torch.Tensor
     place: int
 
+    def rows(self, rows: slice) -> Mixture:
+        """What concerns some samples; their partners are still counted in the whole batch."""
+        return Mixture(self.lam[rows] if self.lam.ndim else self.lam, self.partner[rows], self.place)
+
 
 def draw_mixture(
-    method: Method,
-    law: BetaLaw,
-    n: int,
-    model: Staged,
-    generator: np.random.Generator,
-    *,
-    per_sample: bool = False,
-    ranks: Ranks = Ranks(),  # noqa: B008 - frozen
-    device: torch.device | str = "cpu",
+    method: Method, law: BetaLaw, n: int, model: Staged, generator: np.random.Generator, *, per_sample: bool = False
 ) -> Mixture:
-    """Draw lambda, the partners and the place for a batch of n; every process draws the same and keeps its rows.
+    """Draw lambda, the partners and the place for a batch of n.
 
     Lambda and the partners of a given generator are the same for every method.
     """
     lam = torch.from_numpy(law.sample(n, generator)) if per_sample else torch.tensor(law.sample(1, generator)[0])
     partner = torch.from_numpy(generator.permutation(n))
     hidden = method.mixes == "hidden"
-    place = int(generator.choice(model.manifold_places)) if hidden else model.input_place
-    rows = ranks.rows(n)
-    lam = lam[rows] if per_sample else lam
-    return Mixture(lam.to(device), partner[rows].to(device), place)
+    return Mixture(lam, partner, int(generator.choice(model.manifold_places)) if hidden else model.input_place)
 
 
 class Objective(nn.Module):
@@ -115,6 +109,9 @@ class Objective(nn.Module):
         loss: "cross_entropy" or "bce".
         criterion: MixupE's, where the method has its penalty.
         ranks: The processes that share the batch.
+        joint: Whether a penalty made of q_hat is computed by one pass over the mixed and the clean batch together: half
+            as many operations, twice as large. The network's BatchNorms are then changed to treat the two halves apart
+            (:mod:`mixupe_theory.training.batch_norm`), so that values, gradients and running statistics stay the same.
     """
 
     def __init__(
@@ -124,9 +121,15 @@ class Objective(nn.Module):
         loss: str = "cross_entropy",
         criterion: MixupE | None = None,
         ranks: Ranks = Ranks(),  # noqa: B008 - frozen
+        *,
+        joint: bool = False,
     ):
         super().__init__()
         self.model, self.method, self.criterion, self.ranks = model, method, criterion, ranks
+        self.joint = joint and method.clean == "penalty" and VARIANTS[criterion.variant].of == "q_hat"
+        if self.joint:
+            for stage in model.stages[model.input_place :]:
+                separate_halves(stage)
         self.loss = {"cross_entropy": cross_entropy, "bce": binary_cross_entropy}[loss]
 
     def forward(self, x, y: torch.Tensor, mixture: Mixture | None = None) -> torch.Tensor:
@@ -135,7 +138,7 @@ class Objective(nn.Module):
         Args:
             x: This process's inputs.
             y: Their classes.
-            mixture: What was drawn; None where the method mixes nothing.
+            mixture: What was drawn, of this process's rows; None where the method mixes nothing.
         """
         x = self.model.embed(x)  # graphs only: both passes below then share their encoder
         if mixture is None:
@@ -145,15 +148,18 @@ class Objective(nn.Module):
         def mixed(t: torch.Tensor) -> torch.Tensor:
             return mix(t, self.ranks.gather(t)[mixture.partner], mixture.lam)
 
-        # the mixed pass comes first, as in the official code: BatchNorm's running statistics remember the order
-        logits = self.model.after(x, mixture.place, mixed)
+        # the mixed batch comes first, as in the official code: BatchNorm's running statistics remember the order
+        if self.joint:
+            logits, clean = self.model.after(torch.cat((mixed(x), x))).chunk(2)
+        else:
+            logits = self.model.after(x, mixture.place, mixed)
         mixup = self.loss(logits, mixed(_one_hot(y, logits)))
         if self.method.clean == "forward":
             with torch.no_grad():
                 self.model.after(x)
         if self.method.clean != "penalty":
             return mixup
-        penalty = self.criterion.penalty(self.model.after, x, y)
+        penalty = self.criterion.penalty((lambda _: clean) if self.joint else self.model.after, x, y)
         eta = self.criterion.eta
         return eta_hat(self.ranks.mean(mixup), self.ranks.mean(penalty), eta) * (mixup + eta * penalty)
 

@@ -81,16 +81,23 @@ class Recipe:
         origin = self.origin if epochs == self.epochs else f"{self.origin}; {epochs} epochs in proportion"
         return replace(self, epochs=epochs, warmup=round(share * self.warmup), drops=moved, origin=origin)
 
-    def make_optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
-        """The optimizer of all of the model's parameters."""
+    def make_optimizer(self, model: nn.Module, *, capturable: bool = False) -> torch.optim.Optimizer:
+        """The optimizer of all of the model's parameters.
+
+        Args:
+            model: The network.
+            capturable: Whether its steps can be part of a CUDA graph: one kernel, the learning rate on the device.
+        """
+        parameters = list(model.parameters())
+        rate, how = self.learning_rate, {}
+        if capturable:
+            rate, how = torch.tensor(rate, device=parameters[0].device), {"fused": True}
         if self.optimizer == "adam":
-            return torch.optim.Adam(model.parameters(), self.learning_rate, weight_decay=self.weight_decay)
+            how |= {"capturable": True} if capturable else {}
+            return torch.optim.Adam(parameters, rate, weight_decay=self.weight_decay, **how)
+        nesterov = self.momentum > 0
         return torch.optim.SGD(
-            model.parameters(),
-            self.learning_rate,
-            momentum=self.momentum,
-            nesterov=self.momentum > 0,
-            weight_decay=self.weight_decay,
+            parameters, rate, self.momentum, weight_decay=self.weight_decay, nesterov=nesterov, **how
         )
 
 

@@ -17,7 +17,8 @@ from mixupe_theory.training import data, models
 from mixupe_theory.training.methods import LOSSES, METHODS, Method
 from mixupe_theory.training.recipes import RECIPES, Recipe
 
-PRECISIONS = {"float32": torch.float32, "float64": torch.float64}
+# of parameters and inputs; bfloat16 is torch.autocast's, on float32 parameters
+PRECISIONS = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.float32}
 # of the settings that only some methods have a use for
 DEFAULTS = {"variant": "deck", "alpha": 1.0, "lam_per_sample": False, "eta": 1e-3, "threshold": 1.0}
 
@@ -45,7 +46,8 @@ class Run:
         held_out: Share of the training part that is tested on in place of the test part; 0 for none.
         subset: Number of training examples used; None for all.
         model_options: Options of the model's builder.
-        precision: "float32" or "float64".
+        precision: "float32", "float64", or "bfloat16": matrix products and convolutions in bfloat16 (torch.autocast),
+            with parameters, BatchNorm's statistics and losses in float32.
 
     Example:
         >>> run = Run(data="iris", model="mlp", method="mixupe", seed=1)
@@ -129,6 +131,15 @@ class Run:
     def needs_mean(self) -> bool:
         """Whether the mean of the training inputs enters the loss."""
         return self.how.clean == "penalty" and VARIANTS[self.variant].of != "q_hat"
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of parameters and inputs."""
+        return PRECISIONS[self.precision]
+
+    def autocast(self, device_type: str) -> torch.autocast:
+        """The context that a forward pass, of training or evaluation, runs in."""
+        return torch.autocast(device_type, torch.bfloat16, enabled=self.precision == "bfloat16")
 
     @property
     def title(self) -> str:

@@ -12,11 +12,14 @@ from torch.nn.parallel import DistributedDataParallel
 
 from mixupe_theory.training import models
 from mixupe_theory.training.data import Dataset
+from mixupe_theory.training.data.augmentation import drawn
+from mixupe_theory.training.draws import Draws
 from mixupe_theory.training.evaluation import BATCH, evaluate
 from mixupe_theory.training.methods import Objective, draw_mixture
 from mixupe_theory.training.models.staged import Staged
 from mixupe_theory.training.ranks import Ranks
-from mixupe_theory.training.runs import PRECISIONS, Run
+from mixupe_theory.training.runs import Run
+from mixupe_theory.training.step import Captured, Step
 from mixupe_theory.training.streams import own_torch, seed_torch, stream
 
 TRAINING_SAMPLE = 10_000  # training examples on which the clean training loss is measured, stratified, always the same
@@ -35,6 +38,8 @@ class Trainer:
         dataset: Its data, loaded with the run's seed and fold, before ``held_out`` and ``subset``.
         device: Where.
         ranks: The processes that share each batch.
+        fast: Whether steps are made in the fast way: one joint pass over the mixed and the clean batch, channels last,
+            torch.compile, and on a GPU one CUDA graph. The same mathematics; the last digits differ.
 
     Attributes:
         model: The network.
@@ -43,12 +48,22 @@ class Trainer:
         history: One entry for each finished epoch.
 
     Raises:
-        ValueError: If a batch would have a single example and the network has BatchNorm, or cannot be shared equally.
+        ValueError: If a batch would have a single example and the network has BatchNorm, or cannot be shared equally,
+            or if there is no fast way.
     """
 
-    def __init__(self, run: Run, dataset: Dataset, device: torch.device, ranks: Ranks = Ranks()):  # noqa: B008 - frozen
-        self.run, self.device, self.ranks = run, device, ranks
-        self.dtype = PRECISIONS[run.precision]
+    def __init__(
+        self,
+        run: Run,
+        dataset: Dataset,
+        device: torch.device,
+        ranks: Ranks = Ranks(),  # noqa: B008 - frozen
+        *,
+        fast: bool = False,
+    ):
+        self.run, self.device, self.ranks, self.fast = run, device, ranks, fast
+        if fast and (ranks.size > 1 or run.family == "graphs"):
+            raise ValueError(f"fast must be False for graphs, and where processes share a batch, got {run}, {ranks}")
         if run.held_out:
             dataset = dataset.held_out(run.held_out, run.seed)
         if run.subset is not None:
@@ -57,14 +72,17 @@ class Trainer:
         few = len(dataset.train) < TRAINING_SAMPLE + len(dataset.classes)  # a subset leaves one example of each class
         sample = dataset if few else dataset.subset(TRAINING_SAMPLE)
         self.training_sample = sample.train
-        self.model = self._network().to(device, self.dtype).train()
+        self.model = self._network().to(device, run.dtype).train()
         self._check_batches()
-        x_mean = mean_input(dataset, self.dtype) if run.needs_mean else None
-        self.objective = Objective(self.model, run.how, run.loss, run.criterion(x_mean), ranks).to(device)
-        self.step_loss: nn.Module = self.objective
-        if ranks.size > 1:
-            self.step_loss = DistributedDataParallel(self.objective)
-        self.optimizer = run.recipe.make_optimizer(self.model)
+        x_mean = mean_input(dataset, run.dtype) if run.needs_mean else None
+        self.objective = Objective(self.model, run.how, run.loss, run.criterion(x_mean), ranks, joint=fast).to(device)
+        if fast:
+            self.model.to(memory_format=torch.channels_last)
+        objective = DistributedDataParallel(self.objective) if ranks.size > 1 else self.objective
+        graphed = fast and device.type == "cuda"
+        self.optimizer = run.recipe.make_optimizer(self.model, capturable=graphed)
+        step = Step(run, dataset, objective, self.optimizer, ranks, compiled=fast)
+        self._make_step = Captured(step) if graphed else step
         self.law = run.law()
         self.epoch = self.step = 0
         self.history: list[dict] = []
@@ -136,7 +154,14 @@ class Trainer:
         if Run.from_dict(state["run"]).id != self.run.id:
             raise ValueError(f"the checkpoint belongs to another run than {self.run}: {state['run']}")
         self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        settings = self.optimizer.state_dict()[
+            "param_groups"
+        ]  # of this process: the way of stepping is no part of a run
+        self.optimizer.load_state_dict({**state["optimizer"], "param_groups": settings})
+        for parameter, kept in self.optimizer.state.items():  # in the parameters' order in memory, too
+            kept.update(
+                {k: torch.empty_like(parameter).copy_(v) for k, v in kept.items() if v.shape == parameter.shape}
+            )
         self.epoch, self.step, self.history = state["epoch"], state["step"], state["history"]
         self._objective_sum, self._seconds = state["objective_sum"], state["seconds"]
 
@@ -174,36 +199,36 @@ class Trainer:
             self._order_of = self.epoch
         return self._order[self.step * recipe.batch_size :][: recipe.batch_size]
 
-    def _one_step(self) -> None:
-        seed, position, recipe = self.run.seed, (self.epoch, self.step), self.run.recipe
-        seed_torch(seed, "dropout", *position, self.ranks.rank)
-        indices = self._indices().to(self.device)
-        n = len(indices)
-        augmentation = stream(seed, "augmentation", *position) if recipe.augment else None
-        batch = self.dataset.prepared(self.dataset.train[indices], self.dtype, augmentation, self.ranks.rows(n))
+    def _draws(self) -> Draws:
+        """What is drawn for the present step; every process draws the same."""
+        seed, position, indices = self.run.seed, (self.epoch, self.step), self._indices()
+        names = self.dataset.augmentation if self.run.recipe.augment else ()
+        numbers = drawn(names, len(indices), stream(seed, "augmentation", *position))
         mixture = None
         if self.law is not None:
-            draws = stream(seed, "mixing", *position)
-            mixture = draw_mixture(
-                self.run.how,
-                self.law,
-                n,
-                self.model,
-                draws,
-                per_sample=self.run.lam_per_sample,
-                ranks=self.ranks,
-                device=self.device,
-            )
-        for group in self.optimizer.param_groups:
-            group["lr"] = recipe.learning_rate_at(self.epoch)
-        self.optimizer.zero_grad(set_to_none=True)
-        loss = self.step_loss(batch.inputs, batch.targets, mixture)
-        loss.backward()
-        self.optimizer.step()
-        self._unread.append(self.ranks.mean(loss))
+            generator, per_sample = stream(seed, "mixing", *position), bool(self.run.lam_per_sample)
+            mixture = draw_mixture(self.run.how, self.law, len(indices), self.model, generator, per_sample=per_sample)
+        return Draws(indices, numbers, mixture)
+
+    def _one_step(self) -> None:
+        seed_torch(self.run.seed, "dropout", self.epoch, self.step, self.ranks.rank)
+        draws = self._draws()
+        packed, place = draws.packed(), None if draws.mixture is None else draws.mixture.place
+        if self.device.type == "cuda":
+            packed = packed.pin_memory().to(self.device, non_blocking=True)
+        self._set_learning_rate()
+        self._unread.append(self.ranks.mean(self._make_step(packed, place)))
         self.step += 1
         if self.device.type == "cpu" or len(self._unread) == UNREAD:  # reading waits for a GPU
             self._read_losses()
+
+    def _set_learning_rate(self) -> None:
+        rate = self.run.recipe.learning_rate_at(self.epoch)
+        for group in self.optimizer.param_groups:
+            if isinstance(group["lr"], torch.Tensor):  # which a CUDA graph reads
+                group["lr"].fill_(rate)
+            else:
+                group["lr"] = rate
 
     def _read_losses(self) -> None:
         """Add up the losses not yet read, in order, so that the sum does not depend on when they are read."""
@@ -222,7 +247,7 @@ class Trainer:
     def _end_epoch(self) -> None:
         self._read_losses()
         train, test = (
-            evaluate(self.model, self.dataset, part, self.dtype, self.ranks)
+            evaluate(self.model, self.dataset, part, self.run, self.ranks)
             for part in (self.training_sample, self.dataset.test)
         )
         if not math.isfinite(train[0] + test[0]):

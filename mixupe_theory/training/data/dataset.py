@@ -78,21 +78,27 @@ class Dataset:
         self,
         part: Part,
         dtype: torch.dtype,
-        augmentation: np.random.Generator | None = None,
+        numbers: torch.Tensor | None = None,
         rows: slice = slice(None),
     ) -> Part:
-        """What a network is fed: augmented where a generator is given, and normalized, in ``dtype``.
+        """What a network is fed: augmented where numbers are given, and normalized, in ``dtype``.
 
-        Only the given rows are kept; the augmentation is drawn for all, so that it does not depend on them.
+        Args:
+            part: Examples.
+            dtype: Of the result.
+            numbers: What :func:`mixupe_theory.training.data.augmentation.drawn` gave for all of them.
+            rows: Those that are kept.
         """
-        if augmentation is not None and self.augmentation:
-            part = Part(augmented(part.inputs, self.augmentation, augmentation), part.targets)
-        part = part[torch.arange(len(part), device=part.targets.device)[rows]]
+        if numbers is not None and self.augmentation:
+            part = Part(augmented(part.inputs, self.augmentation, numbers), part.targets)
+        if rows != slice(None):
+            part = part[torch.arange(len(part), device=part.targets.device)[rows]]
         if not isinstance(part.inputs, torch.Tensor):
             return Part(part.inputs.batch(dtype), part.targets)
         x = part.inputs.to(dtype)
         if self.mean is not None:
-            mean, std = (torch.tensor(v, dtype=dtype, device=x.device)[:, None, None] for v in (self.mean, self.std))
+            # filled on the device: a copy from the host would wait for it, and cannot be part of a CUDA graph
+            mean, std = (torch.stack([x.new_full((1, 1), v) for v in values]) for values in (self.mean, self.std))
             x = (x - mean) / std
         return Part(x, part.targets)
 
