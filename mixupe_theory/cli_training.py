@@ -67,13 +67,14 @@ def add_train(parser: argparse.ArgumentParser) -> None:
     for name, kind in (("batch-size", int), ("learning-rate", float), ("weight-decay", float)):
         how.add_argument(f"--{name}", type=kind, nargs="+", metavar="X", help="in place of the recipe's")
     how.add_argument("--no-augmentation", action="store_true", help="training images as they are")
-    how.add_argument("--precision", default="float32", help="float32 or float64")
+    how.add_argument("--precision", default="float32", help="float32, float64, or bfloat16 (autocast)")
     where = parser.add_argument_group("where")
     where.add_argument("--out", type=Path, default=Path("runs"), metavar="FOLDER", help="(default: %(default)s)")
     where.add_argument("--records", type=Path, metavar="FILE", help="(default: records.jsonl in that folder)")
     where.add_argument("--workers", type=int, default=1, metavar="N", help="runs side by side (default: 1)")
     where.add_argument("--dask", metavar="ADDRESS", help="of a Dask scheduler; local: a cluster on this machine")
     where.add_argument("--device", default="auto", help="auto, cpu or cuda")
+    where.add_argument("--fast", action="store_true", help="one joint pass, compiled, on a GPU one CUDA graph")
     where.add_argument("--deterministic", action="store_true", help="exact resume on a GPU too, slower")
     where.add_argument("--checkpoint-seconds", type=float, default=60.0, metavar="S", help="(default: %(default)s)")
     where.add_argument("--list", action="store_true", help="print the runs, train nothing")
@@ -167,6 +168,7 @@ def train(arguments: argparse.Namespace) -> int:
                 ranks=ranks,
                 device=arguments.device,
                 deterministic=arguments.deterministic,
+                fast=arguments.fast,
                 checkpoint_seconds=arguments.checkpoint_seconds,
             )
 

@@ -39,7 +39,7 @@ class _Halves(_BatchNorm):
 
     def _remember(self, mean: torch.Tensor, variance: torch.Tensor) -> None:
         self.num_batches_tracked.add_(1)
-        share = 1 / self.num_batches_tracked if self.momentum is None else self.momentum
+        share = self.num_batches_tracked.to(mean.dtype).reciprocal() if self.momentum is None else self.momentum
         self.running_mean.add_(share * (mean - self.running_mean))
         self.running_var.add_(share * (variance - self.running_var))
 

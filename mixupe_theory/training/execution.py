@@ -19,7 +19,7 @@ from mixupe_theory.files import write_atomically
 from mixupe_theory.training import checkpoints, data, models, records
 from mixupe_theory.training.models.staged import Staged
 from mixupe_theory.training.ranks import Ranks
-from mixupe_theory.training.runs import PRECISIONS, Run
+from mixupe_theory.training.runs import Run
 from mixupe_theory.training.trainer import Trainer
 
 CHECKPOINT_SECONDS = 60.0
@@ -36,6 +36,7 @@ def execute(
     *,
     device: str = "auto",
     deterministic: bool = False,
+    fast: bool = False,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
     ranks: Ranks = Ranks(),  # noqa: B008 - frozen
     progress: Callable[[Trainer], None] = lambda trainer: None,
@@ -51,6 +52,8 @@ def execute(
         folder: Where the runs' folders are.
         device: "cpu", "cuda", or "auto": a GPU where there is one.
         deterministic: Whether a GPU may use deterministic algorithms only, which takes longer.
+        fast: Whether steps are made in the fast way (:class:`mixupe_theory.training.trainer.Trainer`), which first
+            compiles for a minute or so.
         checkpoint_seconds: Time between checkpoints; 0 means one after each step.
         ranks: The processes that share each batch; the first one writes.
         progress: Called after each step.
@@ -62,11 +65,11 @@ def execute(
     """
     own = Path(folder) / run.id
     place = chosen_device(device)
-    with _exclusive(own, ranks), _settings(place, deterministic):
+    with _exclusive(own, ranks), _settings(place, deterministic, fast):
         if (own / "record.json").is_file():
             return records.read(own / "record.json")[0]
         begun_in = environment(torch.get_num_threads(), place.type, VERSIONS)  # now, the code may change meanwhile
-        trainer = Trainer(run, data.load(run.data, seed=run.seed, fold=run.fold), place, ranks)
+        trainer = Trainer(run, data.load(run.data, seed=run.seed, fold=run.fold), place, ranks, fast=fast)
         keeper = _Keeper(own, checkpoint_seconds, ranks)
         keeper.take_up(trainer)
 
@@ -97,7 +100,7 @@ def trained_network(folder: Path) -> Staged:
         raise FileNotFoundError(f"{folder} has no checkpoint")
     run = Run.from_dict(state["run"])
     network = models.build(run.model, tuple(state["shape"]), state["classes"], **run.model_options)
-    network.to(PRECISIONS[run.precision]).load_state_dict(state["model"])
+    network.to(run.dtype).load_state_dict(state["model"])
     return network.eval()
 
 
@@ -137,17 +140,22 @@ def _exclusive(folder: Path, ranks: Ranks) -> Iterator[None]:
 
 
 @contextmanager
-def _settings(device: torch.device, deterministic: bool) -> Iterator[None]:
-    """Deterministic algorithms where they are asked for, and always on the CPU, where they cost nothing."""
-    before = torch.are_deterministic_algorithms_enabled()
+def _settings(device: torch.device, deterministic: bool, fast: bool) -> Iterator[None]:
+    """Deterministic algorithms where they are asked for, and always on the CPU, where they cost nothing.
+
+    Elsewhere the fast way lets cuDNN time its algorithms and choose.
+    """
+    before = torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.benchmark
     wanted = deterministic or device.type == "cpu"
     if wanted and device.type == "cuda":
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS asks for it
     torch.use_deterministic_algorithms(wanted)
+    torch.backends.cudnn.benchmark = fast and not deterministic
     try:
         yield
     finally:
-        torch.use_deterministic_algorithms(before)
+        torch.use_deterministic_algorithms(before[0])
+        torch.backends.cudnn.benchmark = before[1]
 
 
 class _Keeper:
@@ -168,15 +176,23 @@ class _Keeper:
             return
         trainer.load(state)
         self.resumed = state["resumed"] + 1
-        now = {"threads": torch.get_num_threads(), "processes": self.ranks.size, "device": trainer.device.type}
-        for name, value in now.items():
-            if state[name] != value:
+        for name, value in self._way(trainer).items():
+            if state.get(name, value) != value:
                 warnings.warn(
                     f"{trainer.run}: begun with {name} {state[name]}, taken up with {value}: the last digits may "
                     "differ from those of a run that was not interrupted",
                     RuntimeWarning,
                     stacklevel=2,
                 )
+
+    def _way(self, trainer: Trainer) -> dict:
+        """What a run's last digits depend on besides the run."""
+        return {
+            "threads": torch.get_num_threads(),
+            "processes": self.ranks.size,
+            "device": trainer.device.type,
+            "fast": trainer.fast,
+        }
 
     def after_step(self, trainer: Trainer) -> None:
         if time.monotonic() - self._last >= self.seconds:
@@ -186,10 +202,5 @@ class _Keeper:
         self._last = time.monotonic()
         if self.ranks.rank > 0:
             return
-        state = trainer.state() | {
-            "resumed": self.resumed,
-            "threads": torch.get_num_threads(),
-            "processes": self.ranks.size,
-            "device": trainer.device.type,
-        }
+        state = trainer.state() | {"resumed": self.resumed} | self._way(trainer)
         checkpoints.save(self.folder, trainer.position, state, keep=1 if trainer.finished else checkpoints.KEPT)

@@ -63,6 +63,7 @@ def record(trainer: Trainer, environment: dict, resumed: int) -> dict:
         "seconds": round(sum(entry["seconds"] for entry in trainer.history), 3),
         "resumed": resumed,
         "processes": trainer.ranks.size,
+        "fast": trainer.fast,
         "environment": environment,
     }
 

@@ -115,7 +115,7 @@ class Trainer:
         with own_torch(self.device):
             while not self.finished:
                 started = time.perf_counter()
-                self._one_step()
+                self.one_step()
                 if self.step == self.steps_per_epoch:
                     self._end_epoch()
                     self._seconds += time.perf_counter() - started
@@ -124,6 +124,30 @@ class Trainer:
                 else:
                     self._seconds += time.perf_counter() - started
                 after_step(self)
+
+    def draws(self) -> Draws:
+        """What is drawn for the next step; every process draws the same."""
+        seed, position, indices = self.run.seed, (self.epoch, self.step), self._indices()
+        names = self.dataset.augmentation if self.run.recipe.augment else ()
+        numbers = drawn(names, len(indices), stream(seed, "augmentation", *position))
+        mixture = None
+        if self.law is not None:
+            generator, per_sample = stream(seed, "mixing", *position), bool(self.run.lam_per_sample)
+            mixture = draw_mixture(self.run.how, self.law, len(indices), self.model, generator, per_sample=per_sample)
+        return Draws(indices, numbers, mixture)
+
+    def one_step(self) -> None:
+        """Make the next step of the present epoch, inside :func:`mixupe_theory.training.streams.own_torch`."""
+        seed_torch(self.run.seed, "dropout", self.epoch, self.step, self.ranks.rank)
+        draws = self.draws()
+        packed, place = draws.packed(), None if draws.mixture is None else draws.mixture.place
+        if self.device.type == "cuda":
+            packed = packed.pin_memory().to(self.device, non_blocking=True)
+        self._set_learning_rate()
+        self._unread.append(self.ranks.mean(self._make_step(packed, place)))
+        self.step += 1
+        if self.device.type == "cpu" or len(self._unread) == UNREAD:  # reading waits for a GPU
+            self._read_losses()
 
     def state(self) -> dict:
         """All that the rest of the run depends on.
@@ -198,29 +222,6 @@ class Trainer:
             self._order = torch.from_numpy(stream(self.run.seed, "order", self.epoch).permutation(n))
             self._order_of = self.epoch
         return self._order[self.step * recipe.batch_size :][: recipe.batch_size]
-
-    def _draws(self) -> Draws:
-        """What is drawn for the present step; every process draws the same."""
-        seed, position, indices = self.run.seed, (self.epoch, self.step), self._indices()
-        names = self.dataset.augmentation if self.run.recipe.augment else ()
-        numbers = drawn(names, len(indices), stream(seed, "augmentation", *position))
-        mixture = None
-        if self.law is not None:
-            generator, per_sample = stream(seed, "mixing", *position), bool(self.run.lam_per_sample)
-            mixture = draw_mixture(self.run.how, self.law, len(indices), self.model, generator, per_sample=per_sample)
-        return Draws(indices, numbers, mixture)
-
-    def _one_step(self) -> None:
-        seed_torch(self.run.seed, "dropout", self.epoch, self.step, self.ranks.rank)
-        draws = self._draws()
-        packed, place = draws.packed(), None if draws.mixture is None else draws.mixture.place
-        if self.device.type == "cuda":
-            packed = packed.pin_memory().to(self.device, non_blocking=True)
-        self._set_learning_rate()
-        self._unread.append(self.ranks.mean(self._make_step(packed, place)))
-        self.step += 1
-        if self.device.type == "cpu" or len(self._unread) == UNREAD:  # reading waits for a GPU
-            self._read_losses()
 
     def _set_learning_rate(self) -> None:
         rate = self.run.recipe.learning_rate_at(self.epoch)
