@@ -66,12 +66,15 @@ def _parser() -> argparse.ArgumentParser:
     networks = command("networks", _networks, "train the small networks of the claims anew (about half a minute)")
     networks.add_argument("--out", metavar="FOLDER", type=Path, help="where to write (default: the package's weights)")
 
-    bench = command("bench", None, "time Taylor mode, the mixup loss, or descent on a linear model against peers")
+    bench = command(
+        "bench", None, "time Taylor mode, the mixup loss, descent on a linear model, or training steps against peers"
+    )
     subjects = bench.add_subparsers(required=True, metavar="WHAT")
     for name, run, help in (
         ("taylor", _bench_taylor, "all Taylor coefficients of all pairs, against the peers that are installed"),
         ("mixup-loss", _bench_mixup_loss, "the exact mixup loss, against the plain sum, JAX and Monte Carlo"),
         ("implicit-bias", _bench_implicit_bias, "descent on a linear model, against a plain loop"),
+        ("train", _bench_train, "training steps, against plain ones after the official code"),
     ):
         subject = subjects.add_parser(name, help=help, description=help)
         subject.set_defaults(run=run)
@@ -81,10 +84,19 @@ def _parser() -> argparse.ArgumentParser:
             continue
         subject.add_argument("--rounds", type=int, default=7, help="alternating rounds (default: %(default)s)")
         subject.add_argument("--save", action="store_true", help="write the record that the figure is drawn from")
-        if name == "taylor":
-            subject.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="(default: %(default)s)")
-        else:
+        if name == "mixup-loss":
             subject.add_argument("--n", type=int, nargs="+", metavar="N", help="digits (default: 25 50 100 200)")
+        else:
+            subject.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="(default: %(default)s)")
+        if name == "train":
+            subject.add_argument(
+                "--networks", nargs="+", metavar="NAME", help="preact_resnet18 wrn28_10 preact_resnet50"
+            )
+            subject.add_argument("--methods", nargs="+", metavar="NAME", help="erm mixup deck official_v3 exact")
+            subject.add_argument("--batch-size", type=int, default=100, help="(default: %(default)s)")
+            subject.add_argument("--minutes", type=float, help="leave out what would take longer")
+            subject.add_argument("--plan", action="store_true", help="print what would run, and run nothing")
+            subject.add_argument("--profile", metavar="FOLDER", type=Path, help="write tables of operations there")
     return parser
 
 
@@ -175,10 +187,24 @@ def _bench_mixup_loss(arguments) -> int:
     return _report("mixup_loss", bench_mixup_loss, arguments, arguments.rounds, arguments.threads, sizes)
 
 
-def _report(name: str, module, arguments, *settings) -> int:
+def _bench_train(arguments) -> int:
+    from mixupe_theory import bench_train
+
+    networks = arguments.networks or list(bench_train.NETWORKS)
+    methods = arguments.methods or list(bench_train.TRAINED_BY)
+    if arguments.plan:
+        print(bench_train.plan(networks, methods, arguments.minutes))
+        return 0
+    name = "_".join(["train", *["cuda"] * (arguments.device == "cuda"), *(arguments.networks or [])])
+    settings = {"networks": networks, "methods": methods, "batch_size": arguments.batch_size}
+    settings |= {"minutes": arguments.minutes, "profiles": arguments.profile}
+    return _report(name, bench_train, arguments, arguments.rounds, arguments.threads, arguments.device, **settings)
+
+
+def _report(name: str, module, arguments, *settings, **named) -> int:
     from mixupe_theory import bench_records
 
-    record = module.measure(*settings)
+    record = module.measure(*settings, **named)
     if arguments.save:
         bench_records.save(name, record)
     print(module.table(record))

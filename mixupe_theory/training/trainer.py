@@ -136,18 +136,24 @@ class Trainer:
             mixture = draw_mixture(self.run.how, self.law, len(indices), self.model, generator, per_sample=per_sample)
         return Draws(indices, numbers, mixture)
 
-    def one_step(self) -> None:
-        """Make the next step of the present epoch, inside :func:`mixupe_theory.training.streams.own_torch`."""
+    def one_step(self) -> torch.Tensor:
+        """Make the next step of the present epoch, inside :func:`mixupe_theory.training.streams.own_torch`.
+
+        Returns:
+            Its loss, 0-d, on the device.
+        """
         seed_torch(self.run.seed, "dropout", self.epoch, self.step, self.ranks.rank)
         draws = self.draws()
         packed, place = draws.packed(), None if draws.mixture is None else draws.mixture.place
         if self.device.type == "cuda":
             packed = packed.pin_memory().to(self.device, non_blocking=True)
         self._set_learning_rate()
-        self._unread.append(self.ranks.mean(self._make_step(packed, place)))
+        loss = self.ranks.mean(self._make_step(packed, place))
+        self._unread.append(loss)
         self.step += 1
         if self.device.type == "cpu" or len(self._unread) == UNREAD:  # reading waits for a GPU
             self._read_losses()
+        return loss
 
     def state(self) -> dict:
         """All that the rest of the run depends on.
