@@ -38,7 +38,7 @@ TRAINED_BY = {
     "exact": ("mixupe", "exact"),
 }
 TARGETS = ("erm", "deck", "official_v3")  # that the targets are about
-ETA = 1.0  # no time depends on it; a large one makes the penalty count where losses are compared
+ETA = 1.0  # no time depends on it; a large one makes the penalty count where steps are compared
 PLAIN_SECONDS, ROUNDS_SECONDS = 6, 6  # to set up a plain contender, to time one (guessed)
 EXAMPLES, BATCHES = 50_000, 8
 
@@ -80,7 +80,7 @@ class Contender:
 
 
 def contenders(networks: Iterable[str], methods: Iterable[str]) -> list[Contender]:
-    """Both ways of each, the most telling first; last, for the first network's "deck", each with the other precision."""
+    """Both ways of each in pairs, the most telling first; last, the first network's "deck", precisions exchanged."""
     networks, methods = list(networks), list(methods)
     found = []
     for group in (TARGETS, set(TRAINED_BY) - set(TARGETS)):
@@ -93,12 +93,13 @@ def contenders(networks: Iterable[str], methods: Iterable[str]) -> list[Contende
 
 
 def within(minutes: float | None, wanted: list[Contender]) -> tuple[list[Contender], list[Contender]]:
-    """Those that should fit into so many minutes, one after the other, and those that are left out."""
+    """The pairs that should fit into so many minutes, in their order, and those that are left out."""
     chosen, left, seconds = [], [], 0
-    for contender in wanted:
-        fits = minutes is None or seconds + contender.seconds <= 60 * minutes
-        (chosen if fits else left).append(contender)
-        seconds += contender.seconds if fits else 0
+    for pair in zip(wanted[::2], wanted[1::2], strict=True):
+        needed = sum(contender.seconds for contender in pair)
+        fits = minutes is None or seconds + needed <= 60 * minutes
+        (chosen if fits else left).extend(pair)
+        seconds += needed if fits else 0
     return chosen, left
 
 
@@ -123,6 +124,8 @@ class Plain:
     def __init__(self, run: Run, data: Dataset, device: str):
         self.run, self.device = run, device
         self.trainer = Trainer(run, data, torch.device(device))  # for the same initial weights, and first draws
+        for group in self.trainer.optimizer.param_groups:
+            group["lr"] = run.recipe.learning_rate_at(0)
         self.draws = np.random.default_rng(0)
         self.x_mean = mean_input(data, run.dtype) if run.needs_mean else None
         self.waiting = [self._batch(data, k) for k in range(BATCHES)]
@@ -146,8 +149,8 @@ class Plain:
             self.step(x, y, **mixed)
             self.steps += 1
 
-    def step(self, x: torch.Tensor, y: torch.Tensor, **mixed) -> float:
-        """Make one step; its loss."""
+    def step(self, x: torch.Tensor, y: torch.Tensor, **mixed) -> None:
+        """Make one step."""
         model = self.trainer.model
 
         def autocast(x: torch.Tensor) -> torch.Tensor:
@@ -156,17 +159,19 @@ class Plain:
 
         how = {"variant": self.run.variant, "alpha": self.run.alpha or 1.0, "eta": ETA, "x_mean": self.x_mean}
         network = model if self.run.precision == "float32" else autocast
-        return plain_step(network, self.trainer.optimizer, x, y, **mixed, **how)[0]
+        plain_step(network, self.trainer.optimizer, x, y, **mixed, **how)
 
-    def first_loss(self) -> float:
-        """Make the trainer's first step in the plain way; its loss."""
+    def first_step(self) -> torch.Tensor:
+        """Make the trainer's first step in the plain way; the change of the last layer's weights."""
+        before = _last_weights(self.trainer)
         draws, data = self.trainer.draws(), self.trainer.dataset
         numbers = draws.numbers.to(self.device)
         batch = data.prepared(data.train[draws.indices.to(self.device)], self.run.dtype, numbers)
         mixed = {}
         if draws.mixture is not None:
             mixed = {"lam": draws.mixture.lam.item(), "partner": draws.mixture.partner.to(self.device)}
-        return self.step(batch.inputs, batch.targets, **mixed)
+        self.step(batch.inputs, batch.targets, **mixed)
+        return _last_weights(self.trainer) - before
 
 
 class Fast:
@@ -188,20 +193,29 @@ class Fast:
                 self.trainer.one_step()
                 self.trainer.step %= self.trainer.steps_per_epoch  # on and on
 
-    def first_loss(self) -> float:
-        """Make the first step; its loss."""
-        with own_torch(self.trainer.device):
-            return self.trainer.one_step().item()
+    def first_step(self) -> torch.Tensor:
+        """Make the first step; the change of the last layer's weights."""
+        before = _last_weights(self.trainer)
+        self.go(1)
+        return _last_weights(self.trainer) - before
 
 
 WAYS = {"plain": Plain, "fast": Fast}
 
 
-def rounding(network: nn.Module, precision: str) -> float:
-    """How far rounding may move a first loss, relative to it: each product rounds what it reads and what it writes.
+def _last_weights(trainer: Trainer) -> torch.Tensor:
+    """Of the last layer: its gradient depends on all logits and targets, and rounding in it passes each layer once.
 
-    Two unit roundoffs for each layer with weights: 2^-9 in bfloat16; else 2^-12, of TF32, which torch lets convolutions
-    have on a GPU.
+    (In a deep network's first layers nothing of a gradient in bfloat16 may be right before training has begun.)
+    """
+    return torch.cat([p.detach().flatten() for p in list(trainer.model.parameters())[-2:]])
+
+
+def rounding(network: nn.Module, precision: str) -> float:
+    """How far rounding may move the last layer's step, relative to it: a product rounds what it reads and writes.
+
+    To first order, two unit roundoffs for each layer with weights: 2^-9 in bfloat16; else 2^-12, of TF32, which torch
+    lets convolutions have on a GPU.
     """
     layers = sum(isinstance(module, nn.Conv2d | nn.Linear) for module in network.modules())
     return 2 * layers * (2**-9 if precision == "bfloat16" else 2**-12)

@@ -92,7 +92,7 @@ def _parser() -> argparse.ArgumentParser:
             subject.add_argument(
                 "--networks", nargs="+", metavar="NAME", help="preact_resnet18 wrn28_10 preact_resnet50"
             )
-            subject.add_argument("--methods", nargs="+", metavar="NAME", help="erm mixup deck official_v3 exact")
+            subject.add_argument("--methods", nargs="+", metavar="NAME", help="erm, deck, ...")
             subject.add_argument("--batch-size", type=int, default=100, help="(default: %(default)s)")
             subject.add_argument("--minutes", type=float, help="leave out what would take longer")
             subject.add_argument("--plan", action="store_true", help="print what would run, and run nothing")
