@@ -16,6 +16,7 @@ from pathlib import Path
 from statistics import median
 
 import torch
+import torch._dynamo
 from tabulate import tabulate
 from torch.profiler import ProfilerActivity, profile
 from tqdm import tqdm
@@ -89,7 +90,7 @@ def measure(
     wanted, left = within(minutes, wanted)
     place = environment(threads, device)
     bar = tqdm(total=len(wanted), desc="bench train", unit="contender")
-    with limited_to(threads), bar, _choosing_kernels():
+    with limited_to(threads), bar, _settings():
         data = random_images(device)
         found = {precision: _products(precision, device) for precision in ("float32", "bfloat16")}
         rows = []
@@ -207,13 +208,15 @@ def _profiled(contender: Contender, way: Plain | Fast, device: str, folder: Path
 
 
 @contextmanager
-def _choosing_kernels() -> Iterator[None]:
-    """Let cuDNN time its algorithms and choose, for both ways."""
+def _settings() -> Iterator[None]:
+    """cuDNN times its algorithms and chooses, for both ways; torch.compile does not give up after eight networks."""
     before, torch.backends.cudnn.benchmark = torch.backends.cudnn.benchmark, True
     try:
-        yield
+        with torch._dynamo.config.patch(recompile_limit=100):
+            yield
     finally:
         torch.backends.cudnn.benchmark = before
+        torch.compiler.reset()
 
 
 def _products(precision: str, device: str) -> float:

@@ -187,11 +187,12 @@ class Fast:
         self.trainer = Trainer(run, data, torch.device(device), fast=True)
 
     def go(self, steps: int) -> None:
-        """Make so many steps."""
+        """Make so many steps, of full batches, epoch after epoch without evaluation."""
+        full = len(self.trainer.dataset.train) // self.trainer.run.recipe.batch_size
         with own_torch(self.trainer.device):
             for _ in range(steps):
                 self.trainer.one_step()
-                self.trainer.step %= self.trainer.steps_per_epoch  # on and on
+                self.trainer.step %= full
 
     def first_step(self) -> torch.Tensor:
         """Make the first step; the change of the last layer's weights."""

@@ -24,6 +24,7 @@ from mixupe_theory.training.ranks import Ranks
 from mixupe_theory.training.runs import Run
 from mixupe_theory.training.step import Captured
 from mixupe_theory.training.streams import own_torch
+from mixupe_theory.training.sweeps import sweep
 from mixupe_theory.training.trainer import Trainer, mean_input
 
 CPU = torch.device("cpu")
@@ -164,6 +165,22 @@ def test_a_run_may_change_its_way_of_stepping(optimizer, quick_compiler, tmp_pat
         assert second.optimizer.param_groups[0].get("fused") is None
         second.advance()
         assert largest_difference(second.model, whole.model) < 1e-10
+
+
+def test_a_long_sweep_is_compiled_to_its_end(monkeypatch, tmp_path):
+    """torch gives up, silently, at the ninth network that one process compiles; here are ten."""
+    compile_, graphs = torch.compile, []
+
+    def backend(graph, inputs):
+        graphs.append(graph)
+        return graph.forward
+
+    monkeypatch.setattr(torch, "compile", lambda f, **how: compile_(f, backend=backend, **how))
+    settings = {"data": "toy_features", "model": "mlp", "method": "mixupe", "recipe": replace(SHORT, epochs=1)}
+    runs = [Run(**settings, eta=0.1 * (k + 1)) for k in range(10)]
+    outcome = sweep(runs, tmp_path, fast=True)
+    assert [entry["fast"] for entry in outcome.records] == [True] * 10
+    assert len(graphs) == 10
 
 
 def test_what_has_no_fast_way_is_refused():

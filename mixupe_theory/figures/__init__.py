@@ -13,6 +13,7 @@ from mixupe_theory.figures import (
     theorem1_radius,
     theorem2,
     theorem2_bounds,
+    training,
 )
 from mixupe_theory.figures.base import FigureSpec
 from mixupe_theory.plotting import SavedFigure, save_figure
@@ -28,6 +29,7 @@ _MODULES = (
     theorem2_bounds,
     tables,
     bench,
+    training,
 )
 FIGURES: dict[str, FigureSpec] = {spec.name: spec for module in _MODULES for spec in module.FIGURES}
 

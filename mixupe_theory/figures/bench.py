@@ -98,6 +98,58 @@ def _draw_mixup_loss(data):
     return figure
 
 
+def _train() -> dict[str, np.ndarray]:
+    """By network, method and way (plain in float32, fast in bfloat16): ratios, and shares of the ceilings."""
+    from mixupe_theory import bench_train  # which needs the extra "train"
+
+    record = bench_records.load("train")
+    networks = list(record["setup"]["networks"])
+    places = {
+        (network, method, way): (i, j, k)
+        for i, network in enumerate(networks)
+        for j, method in enumerate(bench_train.TRAINED_BY)
+        for k, way in enumerate((("plain", "float32"), ("fast", "bfloat16")))
+    }
+    names = ("images", "faster", "times", "mfu", "floor")
+    found = {name: np.full((len(networks), len(bench_train.TRAINED_BY), 2), np.nan) for name in names}
+    for row in bench_train.summary(record):
+        place = places.get((row["network"], row["method"], (row["way"], row["precision"])))
+        for name in names if place else ():
+            found[name][place] = np.nan if row[name] is None else row[name]
+    return {"networks": np.array(networks), "methods": np.array(list(bench_train.TRAINED_BY)), **found}
+
+
+def _draw_train(data):
+    figure, axes = new_figure("page", 2.9, ncols=3, sharex=True)
+    methods = np.arange(len(data["methods"]))
+    for network, marker, color, faster, times, share in zip(
+        data["networks"],
+        "osD",
+        ("#0072B2", "#D55E00", "#009E73"),
+        data["faster"],
+        data["times"],
+        data["mfu"],
+        strict=False,
+    ):
+        line = {"marker": marker, "color": color, "ls": "-", "lw": 1}
+        axes[0].plot(methods, faster[:, 1], label=f"{network}, fast", **line)
+        axes[1].plot(methods, times[:, 1], **line)
+        axes[2].plot(methods, 100 * share[:, 1], **line)
+        hollow = line | {"ls": ":", "mfc": "white"}
+        axes[1].plot(methods, times[:, 0], **hollow)
+        axes[2].plot(methods, 100 * share[:, 0], label=f"{network}, plain", **hollow)
+    axes[0].axhline(1, color="0.6", lw=0.8)
+    axes[1].plot(methods, [1, 1, 2, 2, 3], "_", color="k", ms=14, label="passes")
+    for axis, label in zip(
+        axes, ("images/s over the plain step's", "time per image over ERM's", "MFU, %"), strict=True
+    ):
+        axis.set_xticks(methods, data["methods"], rotation=35, ha="right")
+        axis.set(title=label, ylim=(0, None))
+    handles, labels = (a + b for a, b in zip(*(axis.get_legend_handles_labels() for axis in axes[::2]), strict=True))
+    figure.legend(handles, labels, loc="outside lower center", ncols=3)
+    return figure
+
+
 FIGURES = (
     FigureSpec(
         "bench_taylor",
@@ -110,5 +162,11 @@ FIGURES = (
         "Time of the exact mixup loss by points, and its error by time against Monte Carlo.",
         _mixup_loss,
         _draw_mixup_loss,
+    ),
+    FigureSpec(
+        "bench_train",
+        "Training steps, fast against plain: images per second, time for an image over ERM's, share of the ceiling.",
+        _train,
+        _draw_train,
     ),
 )

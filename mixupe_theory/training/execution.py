@@ -156,6 +156,8 @@ def _settings(device: torch.device, deterministic: bool, fast: bool) -> Iterator
     finally:
         torch.use_deterministic_algorithms(before[0])
         torch.backends.cudnn.benchmark = before[1]
+        if fast:
+            torch.compiler.reset()  # else it gives up, silently, at the ninth network that a process compiles
 
 
 class _Keeper:
