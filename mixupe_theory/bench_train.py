@@ -194,7 +194,7 @@ def _memory_run(contender: Contender, batch_size: int, threads: int):
 def _profiled(contender: Contender, way: Plain | Fast, device: str, folder: Path) -> list[list]:
     """Names of the operations that take longest, with their share of all time; the table goes into the folder."""
     kinds = [ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * (device == "cuda")
-    with profile(activities=kinds) as seen:
+    with profile(activities=kinds, acc_events=True) as seen:
         way.go(PROFILED_STEPS)
         if device == "cuda":
             torch.cuda.synchronize()

@@ -51,28 +51,30 @@ def run_of(method, variant=None, **changes):
         "variant": variant,
         "eta": 0.5 if method == "mixupe" else None,
         "alpha": None if method == "erm" else 0.8,
-        "recipe": replace(SHORT, epochs=1, steps_per_epoch=100, warmup=0, learning_rate=0.02),
+        "recipe": replace(SHORT, epochs=1, steps_per_epoch=100, warmup=0, learning_rate=2**-6),
         "seed": 3,
         "precision": "float64",
     }
     return Run(**(settings | changes))
 
 
-def fast_and_plain(run, count):
+def fast_and_plain(run, count, device=CPU):
     """A fast trainer and a network and optimizer of the plain step, after ``count`` steps with the same draws."""
-    trainer, data = Trainer(run, images(), CPU, fast=True), images()
-    network = copy.deepcopy(Trainer(run, images(), CPU).model)
+    trainer, data = Trainer(run, images(), device, fast=True), images().to(device)
+    network = copy.deepcopy(Trainer(run, images(), device).model)
     optimizer = run.recipe.make_optimizer(network)
     x_mean = mean_input(data, run.dtype)
-    for _ in range(count):
-        draws, recipe = trainer.draws(), run.recipe
-        pixels = augmented(data.train.inputs[draws.indices], data.augmentation, draws.numbers)
-        x, y = (pixels.to(run.dtype) - 100) / 60, data.train.targets[draws.indices]
-        optimizer.param_groups[0]["lr"] = recipe.learning_rate_at(trainer.epoch)
-        mixed = {} if draws.mixture is None else {"lam": draws.mixture.lam.item(), "partner": draws.mixture.partner}
-        how = {"alpha": run.alpha or 1.0, "eta": run.eta or 0.0, "x_mean": x_mean}
-        plain_step(network, optimizer, x, y, **mixed, variant=run.variant, **how)
-        trainer.one_step()
+    with own_torch(device):
+        for _ in range(count):
+            draws = trainer.draws()
+            indices, numbers = draws.indices.to(device), draws.numbers.to(device)
+            pixels, y = augmented(data.train.inputs[indices], data.augmentation, numbers), data.train.targets[indices]
+            mixed = {}
+            if draws.mixture is not None:
+                mixed = {"lam": draws.mixture.lam.item(), "partner": draws.mixture.partner.to(device)}
+            how = {"alpha": run.alpha or 1.0, "eta": run.eta or 0.0, "x_mean": x_mean}
+            plain_step(network, optimizer, (pixels.to(run.dtype) - 100) / 60, y, **mixed, variant=run.variant, **how)
+            trainer.one_step()
     return trainer, network
 
 
@@ -96,6 +98,14 @@ def test_the_compiler_of_users_gives_the_same(request):
     """As above, by torch.compile as it is: C++ here, Triton on a GPU. Half a minute."""
     request.addfinalizer(torch.compiler.reset)
     trainer, network = fast_and_plain(run_of("mixupe", "deck"), 100)
+    assert largest_difference(trainer.model, network) < 1e-10
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize(("method", "variant"), METHODS, ids=IDS)
+def test_the_same_on_a_gpu(method, variant):
+    """As above, by Triton's kernels in a CUDA graph; the learning rate is one that float32 holds exactly."""
+    trainer, network = fast_and_plain(run_of(method, variant), 100, torch.device("cuda"))
     assert largest_difference(trainer.model, network) < 1e-10
 
 
