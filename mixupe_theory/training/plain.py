@@ -15,7 +15,7 @@ from torch.nn import functional
 from mixupe_theory import _validation as check
 from mixupe_theory.first_order import q
 
-VARIANTS = ("deck", "official_v3", "exact")
+_VARIANTS = ("deck", "official_v3", "exact")
 
 
 def plain_step(
@@ -67,7 +67,7 @@ def plain_step(
         output = network(lam * x + (1 - lam) * x[partner])
         loss = lam * functional.cross_entropy(output, y) + (1 - lam) * functional.cross_entropy(output, y[partner])
     if variant is not None:
-        check.choice("variant", variant, VARIANTS)
+        check.choice("variant", variant, _VARIANTS)
         if torch.isnan(loss):
             raise ArithmeticError("the loss is NaN")
         mixup = loss.detach().abs()
