@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from mixupe_theory import bench_records, bench_train, bench_train_cases, cli, flops
+from mixupe_theory import bench_records, bench_train, bench_train_cases, cli, flops, paths
 from mixupe_theory.bench_train_cases import Contender, contenders, random_images, within, work_of_a_step
 from mixupe_theory.environment import environment
 from mixupe_theory.training.methods import Objective
@@ -237,3 +237,28 @@ def test_bad_arguments():
     ):
         with pytest.raises(ValueError, match=message):
             bench_train.measure(**changes)
+
+
+def readme_rows(record):
+    """The rows of README's table, from the committed record."""
+    entries = {
+        (row["network"], row["method"], row["way"], row["precision"]): row for row in bench_train.summary(record)
+    }
+    rows = []
+    for (network, method, way, precision), fast in entries.items():
+        if (way, precision) == ("fast", "bfloat16"):
+            plain = entries[network, method, "plain", "float32"]
+            cells = [f"{row['images']:.0f}" for row in (plain, fast)] + [f"**{fast['faster']:.2f}**"]
+            cells += [f"{row['times']:.2f}" for row in (plain, fast)]
+            cells += [f"{100 * row['mfu']:.0f} %" for row in (plain, fast)]
+            cells += [f"{row['MiB']:.0f}" for row in (plain, fast)]
+            rows.append(f"| {network} | {method} | {' | '.join(cells)} |")
+    return rows
+
+
+def test_readme_shows_the_committed_record():
+    readme = (paths.ROOT / "README.md").read_text(encoding="utf-8")
+    rows = readme_rows(bench_records.load("train"))
+    assert len(rows) == len(bench_train_cases.NETWORKS) * len(bench_train_cases.TRAINED_BY)
+    for row in rows:
+        assert row in readme

@@ -26,7 +26,7 @@ def _precision() -> dict[str, np.ndarray]:
 
 
 def _draw_precision(data):
-    figure, axes = new_figure("page", 3.6, nrows=2, ncols=2, sharex=True, height_ratios=(2, 1))
+    figure, axes = new_figure("page", 3.9, nrows=2, ncols=2, sharex=True, height_ratios=(2, 1))
     for column, (name, label) in enumerate(CURVES.items()):
         epochs = 1 + np.arange(data[f"{name}_first"].shape[1])
         for way, color, style, title in (
@@ -45,7 +45,7 @@ def _draw_precision(data):
     axes[0, 0].set(ylabel="loss")
     axes[1, 0].set(ylabel="bfloat16 $-$ float32")
     handles, labels = (a + b for a, b in zip(*(axis.get_legend_handles_labels() for axis in axes[:, 0]), strict=True))
-    figure.legend(handles, labels, loc="outside lower center", ncols=4)
+    figure.legend(handles, labels, loc="outside lower center", ncols=2)
     return figure
 
 
