@@ -139,7 +139,7 @@ def _of_network(wanted, data, device, batch_size, rounds, end, profiles, done: C
                 row |= work_of_a_step(contender, device, batch_size)._asdict()
                 way = _set_up(contender, data, device, batch_size, row)
             except (RuntimeError, ArithmeticError) as error:  # a compiler's, say, or of memory: the others go on
-                row["note"] = f"{type(error).__name__}: {str(error).strip().splitlines()[0]}"
+                row["note"] = f"{type(error).__name__}: {error}".splitlines()[0]
             else:
                 if row["difference"] <= row["rounding"]:
                     ready[contender] = way

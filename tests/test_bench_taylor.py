@@ -224,7 +224,7 @@ def test_monte_carlo_is_extrapolated_by_its_square_root():
 def test_figures_show_the_record(tmp_path, monkeypatch):
     monkeypatch.setattr(bench_records, "FOLDER", tmp_path)
     bench_records.save("taylor", _synthetic(ours=2, jax_jet=7, GEMM_floor=1.6, one_plain_forward=1))
-    (spec, _) = figures.FIGURES
+    spec, *_ = figures.FIGURES
     arrays = spec.arrays()
     assert list(arrays["names_by_order"]) == ["ours", "jax jet", "GEMM floor", "one plain forward"]
     np.testing.assert_allclose(arrays["ms_by_order"][0], np.outer(range(1, 9), [2, 2, 2]))
