@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from mixupe_theory import bench_records, bench_train, bench_train_cases, cli, flops, paths
+from mixupe_theory import bench_records, bench_train, bench_train_cases, bench_train_report, cli, flops, paths
 from mixupe_theory.bench_train_cases import Contender, contenders, random_images, within, work_of_a_step
 from mixupe_theory.environment import environment
 from mixupe_theory.training.methods import Objective
@@ -207,7 +207,7 @@ def _record():
 
 
 def test_the_summary_is_ratios_of_what_was_measured():
-    entries = {(row["method"], row["way"]): row for row in bench_train.summary(_record())}
+    entries = {(row["method"], row["way"]): row for row in bench_train_report.summary(_record())}
     deck, v3 = entries["deck", "fast"], entries["official_v3", "fast"]
     assert deck["images"] == pytest.approx(10_000)
     assert deck["faster"] == pytest.approx(5)
@@ -217,7 +217,7 @@ def test_the_summary_is_ratios_of_what_was_measured():
     assert v3["faster"] is None  # its plain way was not timed
     assert v3["times"] == pytest.approx(2.4)
     assert entries["erm", "plain"]["mfu"] == pytest.approx(0.5)
-    measured = {what: value for what, value, _ in bench_train.targets(_record())}
+    measured = {what: value for what, value, _ in bench_train_report.targets(_record())}
     assert measured == {
         "wrn28_10 deck: times the plain step's images/s": "5.00",
         "wrn28_10 deck: times ERM's time for an image": "2.00",
@@ -242,7 +242,7 @@ def test_bad_arguments():
 def readme_rows(record):
     """The rows of README's table, from the committed record."""
     entries = {
-        (row["network"], row["method"], row["way"], row["precision"]): row for row in bench_train.summary(record)
+        (row["network"], row["method"], row["way"], row["precision"]): row for row in bench_train_report.summary(record)
     }
     rows = []
     for (network, method, way, precision), fast in entries.items():

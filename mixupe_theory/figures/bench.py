@@ -100,23 +100,23 @@ def _draw_mixup_loss(data):
 
 def _train() -> dict[str, np.ndarray]:
     """By network, method and way (plain in float32, fast in bfloat16): ratios, and shares of the ceilings."""
-    from mixupe_theory import bench_train  # which needs the extra "train"
+    from mixupe_theory import bench_train_cases, bench_train_report  # which need the extra "train"
 
     record = bench_records.load("train")
     networks = list(record["setup"]["networks"])
     places = {
         (network, method, way): (i, j, k)
         for i, network in enumerate(networks)
-        for j, method in enumerate(bench_train.TRAINED_BY)
+        for j, method in enumerate(bench_train_cases.TRAINED_BY)
         for k, way in enumerate((("plain", "float32"), ("fast", "bfloat16")))
     }
     names = ("images", "faster", "times", "mfu", "floor")
-    found = {name: np.full((len(networks), len(bench_train.TRAINED_BY), 2), np.nan) for name in names}
-    for row in bench_train.summary(record):
+    found = {name: np.full((len(networks), len(bench_train_cases.TRAINED_BY), 2), np.nan) for name in names}
+    for row in bench_train_report.summary(record):
         place = places.get((row["network"], row["method"], (row["way"], row["precision"])))
         for name in names if place else ():
             found[name][place] = np.nan if row[name] is None else row[name]
-    return {"networks": np.array(networks), "methods": np.array(list(bench_train.TRAINED_BY)), **found}
+    return {"networks": np.array(networks), "methods": np.array(list(bench_train_cases.TRAINED_BY)), **found}
 
 
 def _draw_train(data):
