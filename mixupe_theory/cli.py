@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from mixupe_theory import cli_training
+from mixupe_theory import cli_studies, cli_training
 
 EPILOG = """exit status: 0 all is well; 1 a verdict is not supported, a control passed, a notebook, a figure or a
 training run failed, data is damaged; 2 the command was not understood or cannot run here."""
@@ -61,6 +61,8 @@ def _parser() -> argparse.ArgumentParser:
 
     train = command("train", None, "train networks by ERM, mixup, manifold mixup and MixupE, and record the runs")
     cli_training.add_train(train)
+    cli_studies.add_study(command("study", None, "train what is behind one of the deck's tables; again, it goes on"))
+    cli_studies.add_tables(command("tables", None, "the deck's tables trained again, beside the printed ones"))
     cli_training.add_data(command("data", None, "the training data: what is there, and how to get the rest"))
 
     networks = command("networks", _networks, "train the small networks of the claims anew (about half a minute)")

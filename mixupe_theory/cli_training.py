@@ -69,15 +69,21 @@ def add_train(parser: argparse.ArgumentParser) -> None:
     how.add_argument("--no-augmentation", action="store_true", help="training images as they are")
     how.add_argument("--precision", default="float32", help="float32, float64, or bfloat16 (autocast)")
     where = parser.add_argument_group("where")
+    add_places(where)
+    where.add_argument("--dask", metavar="ADDRESS", help="of a Dask scheduler; local: a cluster on this machine")
+    where.add_argument("--fast", action="store_true", help="one joint pass, compiled, on a GPU one CUDA graph")
+    where.add_argument("--together", action="store_true", help="tabular data, graphs: all runs in one pass")
+    where.add_argument("--list", action="store_true", help="print the runs, train nothing")
+
+
+def add_places(where: argparse._ArgumentGroup) -> None:
+    """Declare where runs are made and recorded."""
     where.add_argument("--out", type=Path, default=Path("runs"), metavar="FOLDER", help="(default: %(default)s)")
     where.add_argument("--records", type=Path, metavar="FILE", help="(default: records.jsonl in that folder)")
     where.add_argument("--workers", type=int, default=1, metavar="N", help="runs side by side (default: 1)")
-    where.add_argument("--dask", metavar="ADDRESS", help="of a Dask scheduler; local: a cluster on this machine")
     where.add_argument("--device", default="auto", help="auto, cpu or cuda")
-    where.add_argument("--fast", action="store_true", help="one joint pass, compiled, on a GPU one CUDA graph")
     where.add_argument("--deterministic", action="store_true", help="exact resume on a GPU too, slower")
     where.add_argument("--checkpoint-seconds", type=float, default=60.0, metavar="S", help="(default: %(default)s)")
-    where.add_argument("--list", action="store_true", help="print the runs, train nothing")
 
 
 def add_data(parser: argparse.ArgumentParser) -> None:
@@ -149,7 +155,6 @@ def train(arguments: argparse.Namespace) -> int:
     from mixupe_theory.training.grids import choose
     from mixupe_theory.training.ranks import from_torchrun
     from mixupe_theory.training.sweeps import RECORDS, sweep
-    from mixupe_theory.training.tabulation import table
 
     runs = runs_of(arguments)
     if arguments.list:
@@ -169,20 +174,27 @@ def train(arguments: argparse.Namespace) -> int:
                 device=arguments.device,
                 deterministic=arguments.deterministic,
                 fast=arguments.fast,
+                together=arguments.together,
                 checkpoint_seconds=arguments.checkpoint_seconds,
             )
 
         if arguments.choose is not None:
             runs = choose(runs, arguments.choose, go)
         outcome = go(runs)
-    if ranks.rank == 0:
-        if outcome.records:
-            print(table(outcome.records))
-            print(f"records: {recorded}")
-        for failure in outcome.failures[:SHOWN_FAILURES]:
-            print(f"mixupe-theory: {failure}", file=sys.stderr)
-        if len(outcome.failures) > SHOWN_FAILURES:
-            print(f"mixupe-theory: and {len(outcome.failures) - SHOWN_FAILURES} more runs failed", file=sys.stderr)
+    return report(outcome, recorded) if ranks.rank == 0 else bool(outcome.failures)
+
+
+def report(outcome, recorded: Path) -> int:
+    """Print what came of a sweep, and return the exit status."""
+    from mixupe_theory.training.tabulation import table
+
+    if outcome.records:
+        print(table(outcome.records))
+        print(f"records: {recorded}")
+    for failure in outcome.failures[:SHOWN_FAILURES]:
+        print(f"mixupe-theory: {failure}", file=sys.stderr)
+    if len(outcome.failures) > SHOWN_FAILURES:
+        print(f"mixupe-theory: and {len(outcome.failures) - SHOWN_FAILURES} more runs failed", file=sys.stderr)
     return 1 if outcome.failures else 0
 
 

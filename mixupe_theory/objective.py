@@ -238,6 +238,11 @@ class MixupE(nn.Module):
             values = q_hat(model(x), y, self.head, residual_detached=how.residual_detached)
         else:
             values = {"q": q, "official q": official_q}[how.of](model, x, y, self.x_mean, self.head)
+        return self.penalty_of(values)
+
+    def penalty_of(self, values: torch.Tensor) -> torch.Tensor:
+        """P of the values of q or q_hat, whichever the variant is made of, of any shape; 0-d."""
+        how = VARIANTS[self.variant]
         if how.absolute:
             return regularizer(values, self.mean_a)
         if how.below_threshold:  # written so that NaN is kept

@@ -1,6 +1,5 @@
 """Two processes on one batch do what one does: weights, losses, and eta_hat of the whole batch."""
 
-import json
 import os
 import subprocess
 import sys
@@ -12,7 +11,7 @@ import torch
 from training_cases import SHORT, features
 
 from mixupe_theory import MixupE
-from mixupe_theory.training import checkpoints
+from mixupe_theory.training import checkpoints, records
 from mixupe_theory.training.execution import execute
 from mixupe_theory.training.methods import METHODS, Mixture, Objective
 from mixupe_theory.training.models import build
@@ -33,7 +32,7 @@ def test_two_processes_are_one(tmp_path):
     ]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     subprocess.run(command, env=environment, check=True, capture_output=True, timeout=240)
-    entries = [json.loads(line) for line in (tmp_path / "two" / "records.jsonl").read_text().splitlines()]
+    entries = records.read(tmp_path / "two" / "records.jsonl")
     assert [entry["processes"] for entry in entries] == [2] * 5
     for entry in entries:
         run = Run.from_dict(entry["run"])

@@ -64,14 +64,14 @@ def stop_after(step):
 def test_stopped_between_checkpoints_and_taken_up(name, tmp_path, monkeypatch):
     run = RUNS[name]
     whole = execute(run, tmp_path / "whole")
-    save, steps = execution._Keeper.save, []
+    save, steps = execution.Keeper.save, []
 
     def every_third(keeper, trainer):
         steps.append(trainer.position)
         if len(steps) % 3 == 0 or trainer.finished:
             save(keeper, trainer)
 
-    monkeypatch.setattr(execution._Keeper, "save", every_third)
+    monkeypatch.setattr(execution.Keeper, "save", every_third)
     for step in (4, 8, 11):  # of 12: in both epochs, and once more after a resume
         with pytest.raises(KeyboardInterrupt):
             execute(run, tmp_path / "parts", checkpoint_seconds=0, progress=stop_after(step))

@@ -110,7 +110,7 @@ def test_runs_of_one_seed_are_paired():
     first, *others, another = [next(t.model.parameters()) for t in trainers]
     assert all(torch.equal(first, other) for other in others)
     assert not torch.equal(first, another)
-    orders = [trainer._indices().tolist() for trainer in trainers]
+    orders = [trainer.order.indices(0, 0).tolist() for trainer in trainers]
     assert orders[0] == orders[1] == orders[2] != orders[3]
 
 
@@ -145,7 +145,7 @@ def test_random_batches_where_the_recipe_says_so():
     recipe = replace(PLAIN, epochs=1, batch_size=25, steps_per_epoch=7)
     trainer = Trainer(Run(data="toy_features", model="mlp", recipe=recipe), features(), CPU)
     drawn = []
-    trainer.advance(lambda t: drawn.append(t._indices()) if not t.finished else None)
+    trainer.advance(lambda t: drawn.append(t.order.indices(t.epoch, t.step)) if not t.finished else None)
     assert trainer.position == 7
     assert all(len(set(indices.tolist())) == 25 for indices in drawn)
     assert not torch.equal(drawn[0], drawn[1])

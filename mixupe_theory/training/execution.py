@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 import warnings
@@ -17,6 +16,7 @@ from mixupe_theory import _validation as check
 from mixupe_theory.environment import environment
 from mixupe_theory.files import write_atomically
 from mixupe_theory.training import checkpoints, data, models, records
+from mixupe_theory.training.memory import keep_freed_memory
 from mixupe_theory.training.models.staged import Staged
 from mixupe_theory.training.ranks import Ranks
 from mixupe_theory.training.runs import Run
@@ -65,12 +65,12 @@ def execute(
     """
     own = Path(folder) / run.id
     place = chosen_device(device)
-    with _exclusive(own, ranks), _settings(place, deterministic, fast):
+    with exclusive(own, ranks), settings(place, deterministic, fast):
         if (own / "record.json").is_file():
             return records.read(own / "record.json")[0]
         begun_in = environment(torch.get_num_threads(), place.type, VERSIONS)  # now, the code may change meanwhile
         trainer = Trainer(run, data.load(run.data, seed=run.seed, fold=run.fold), place, ranks, fast=fast)
-        keeper = _Keeper(own, checkpoint_seconds, ranks)
+        keeper = Keeper(own, checkpoint_seconds, ranks)
         keeper.take_up(trainer)
 
         def after_step(trainer: Trainer) -> None:
@@ -81,7 +81,7 @@ def execute(
         keeper.save(trainer)
         record = records.record(trainer, begun_in, keeper.resumed)
         if ranks.rank == 0:
-            write_atomically(own / "record.json", (json.dumps(record, allow_nan=False) + "\n").encode())
+            write_atomically(own / "record.json", records.line(record).encode())
         return record
 
 
@@ -119,7 +119,7 @@ def chosen_device(name: str) -> torch.device:
 
 
 @contextmanager
-def _exclusive(folder: Path, ranks: Ranks) -> Iterator[None]:
+def exclusive(folder: Path, ranks: Ranks) -> Iterator[None]:
     """Keep other processes from the run; the lock goes with the process, however it ends."""
     if ranks.rank > 0:
         yield
@@ -140,11 +140,12 @@ def _exclusive(folder: Path, ranks: Ranks) -> Iterator[None]:
 
 
 @contextmanager
-def _settings(device: torch.device, deterministic: bool, fast: bool) -> Iterator[None]:
+def settings(device: torch.device, deterministic: bool, fast: bool) -> Iterator[None]:
     """Deterministic algorithms where they are asked for, and always on the CPU, where they cost nothing.
 
     Elsewhere the fast way lets cuDNN time its algorithms and choose.
     """
+    keep_freed_memory()
     before = torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.benchmark
     wanted = deterministic or device.type == "cpu"
     if wanted and device.type == "cuda":
@@ -160,8 +161,14 @@ def _settings(device: torch.device, deterministic: bool, fast: bool) -> Iterator
             torch.compiler.reset()  # else it gives up, silently, at the ninth network that a process compiles
 
 
-class _Keeper:
-    """Keeps a run's checkpoints."""
+class Keeper:
+    """Keeps the checkpoints of a run, or of a stack of runs.
+
+    Args:
+        folder: Its own.
+        seconds: Time between checkpoints.
+        ranks: The processes that share each batch; the first one writes.
+    """
 
     def __init__(self, folder: Path, seconds: float, ranks: Ranks):
         self.folder, self.seconds, self.ranks = folder, seconds, ranks
@@ -197,10 +204,12 @@ class _Keeper:
         }
 
     def after_step(self, trainer: Trainer) -> None:
+        """Write a checkpoint if it is time."""
         if time.monotonic() - self._last >= self.seconds:
             self.save(trainer)
 
     def save(self, trainer: Trainer) -> None:
+        """Write a checkpoint."""
         self._last = time.monotonic()
         if self.ranks.rank > 0:
             return

@@ -56,7 +56,7 @@ def grid(
 
 
 def choose(runs: Iterable[Run], held_out: float, sweep: Callable) -> list[Run]:
-    """Of the runs of each method and variant those with the settings that do best on held-out training data.
+    """Of the runs of each data set, model, method and variant those with the settings that do best on held-out data.
 
     All settings are tried under the first run's seed and fold, on the rest of the training part, and judged by the mean
     error of the last ten epochs, then by the loss; the test part is never looked at.
@@ -84,6 +84,10 @@ def choose(runs: Iterable[Run], held_out: float, sweep: Callable) -> list[Run]:
     results = {entry["id"]: entry["summary"]["mean_of_last_10"] for entry in outcome.records}
     best: dict[tuple, Run] = {}
     for run in trials:
-        key = (run.method, run.variant)
+        key = _chosen_for(run)
         best[key] = min(best.get(key, run), run, key=lambda run: tuple(results[run.id][name] for name in _CRITERIA))
-    return [run for run, tried in zip(runs, trials, strict=True) if best[run.method, run.variant] == tried]
+    return [run for run, tried in zip(runs, trials, strict=True) if best[_chosen_for(run)] == tried]
+
+
+def _chosen_for(run: Run) -> tuple:
+    return run.data, run.model, run.method, run.variant

@@ -18,6 +18,8 @@ from mixupe_theory.training import records
 from mixupe_theory.training.execution import execute
 from mixupe_theory.training.ranks import Ranks
 from mixupe_theory.training.runs import Run
+from mixupe_theory.training.stacks.execution import execute_together
+from mixupe_theory.training.stacks.trainer import StackTrainer, stack_key
 from mixupe_theory.training.trainer import Diverged, Trainer
 
 RECORDS = "records.jsonl"
@@ -46,6 +48,8 @@ def sweep(
     dask: str | None = None,
     recorded: Path | None = None,
     ranks: Ranks = Ranks(),  # noqa: B008 - frozen
+    together: bool = False,
+    brief: bool = False,
     **settings,
 ) -> Outcome:
     """Do the runs that are not recorded yet, and record each as soon as it is finished.
@@ -60,61 +64,82 @@ def sweep(
         dask: Address of a Dask scheduler, or "local" for a cluster of ``workers`` processes on this machine.
         recorded: The file of records; None means ``folder/records.jsonl``.
         ranks: Under torchrun, the processes that share each batch; ``workers`` is then 1.
+        together: Whether runs of one data set and network are trained as a stack, in one process
+            (:mod:`mixupe_theory.training.stacks`): for small networks many times faster.
+        brief: Whether records are added without their epochs, as will do for trials.
         **settings: As in :func:`mixupe_theory.training.execution.execute`.
 
     Raises:
         CorruptRecords: If the records cannot be read.
+        ValueError: If a run cannot be trained together with others.
         ChildProcessError: If a worker process was killed; what it had done is kept.
     """
     folder = Path(folder)
     check.integer("workers", workers, least=1)
     if ranks.size > 1 and (workers > 1 or dask):
         raise ValueError("workers must be 1 and dask None under torchrun, whose processes share each batch")
+    if together and (ranks.size > 1 or settings.pop("fast", False)):
+        raise ValueError("together must be False under torchrun and with fast")
     recorded = folder / RECORDS if recorded is None else recorded
     unique = {run.id: run for run in runs}
     done = {entry["id"] for entry in records.read(recorded)}
     pending = [run for key, run in unique.items() if key not in done]
+    jobs = _stacks(pending) if together else pending
     if workers == 1 and not dask:
-        attempts = (_attempt(run, folder, ranks, bar=ranks.rank == 0, **settings) for run in pending)
+        attempts = (_attempt(job, folder, ranks, bar=ranks.rank == 0, **settings) for job in jobs)
     else:
-        attempts = _side_by_side(pending, folder, workers, dask, settings)
+        attempts = _side_by_side(jobs, folder, workers, dask, settings)
     failures = []
     bar = tqdm(total=len(unique), initial=len(unique) - len(pending), desc="runs", unit="run", disable=ranks.rank > 0)
     with bar:
         for attempt in attempts:
-            if isinstance(attempt, str):
-                failures.append(attempt)
-            elif ranks.rank == 0:
-                records.add(recorded, [attempt])
-            bar.update()
+            failures += [found for found in attempt if isinstance(found, str)]
+            done = [found for found in attempt if not isinstance(found, str)]
+            if done and ranks.rank == 0:
+                records.add(recorded, [found | {"epochs": []} for found in done] if brief else done)
+            bar.update(len(attempt))
     ranks.wait()  # for the first, which writes
     finished = {entry["id"]: entry for entry in records.read(recorded)}
     return Outcome([finished[key] for key in unique if key in finished], failures)
 
 
+def _stacks(runs: list[Run]) -> list[list[Run]]:
+    """The runs by what can be trained together."""
+    stacks: dict[tuple, list[Run]] = {}
+    for run in runs:
+        stacks.setdefault(stack_key(run), []).append(run)
+    return list(stacks.values())
+
+
 def _attempt(
-    run: Run,
+    job: Run | list[Run],
     folder: Path,
     ranks: Ranks = Ranks(),  # noqa: B008 - frozen
     *,
     bar: bool = False,
     parent: int | None = None,
     **settings,
-) -> dict | str:
-    """A run's record, or why it failed; a worker ends where ``parent``, the process that it works for, is gone."""
-    expected = _EXPECTED if ranks.size == 1 else _SHARED
-    try:
-        with _limited(run), _bar_of_steps(run, bar) as show:
+) -> list[dict | str]:
+    """For each run of a job its record, or why it failed.
 
-            def progress(trainer: Trainer) -> None:
+    A worker ends where ``parent``, the process that it works for, is gone.
+    """
+    expected = _EXPECTED if ranks.size == 1 else _SHARED
+    runs = [job] if isinstance(job, Run) else job
+    try:
+        with _limited(runs[0]), _bar_of_steps(bar) as show:
+
+            def progress(trainer: Trainer | StackTrainer) -> None:
                 if parent is not None and os.getppid() != parent:
                     os._exit(1)  # else it would go on, and keep the command that is typed again from its run
                 show(trainer)
 
-            return execute(run, folder, ranks=ranks, progress=progress, **settings)
+            if isinstance(job, Run):
+                return [execute(job, folder, ranks=ranks, progress=progress, **settings)]
+            return execute_together(job, folder, progress=progress, **settings)
     except expected as error:
         message = str(error)
-        return message if str(run) in message else f"{run}: {message}"
+        return [message if str(run) in message else f"{run}: {message}" for run in runs]
 
 
 @contextmanager
@@ -129,7 +154,7 @@ def _limited(run: Run) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _side_by_side(runs: list[Run], folder: Path, workers: int, dask: str | None, settings: dict) -> Iterator:
+def _side_by_side(jobs: list, folder: Path, workers: int, dask: str | None, settings: dict) -> Iterator:
     """The runs' records, or why they failed, as they come."""
     with ExitStack() as stack:
         if dask:
@@ -142,7 +167,7 @@ def _side_by_side(runs: list[Run], folder: Path, workers: int, dask: str | None,
         parallel = joblib.Parallel(workers, return_as="generator_unordered", batch_size=1, pre_dispatch="all")
         try:
             yield from parallel(
-                joblib.delayed(_attempt)(run, folder.absolute(), parent=parent, **settings) for run in runs
+                joblib.delayed(_attempt)(job, folder.absolute(), parent=parent, **settings) for job in jobs
             )
         except BrokenProcessPool as error:
             raise ChildProcessError(
@@ -168,15 +193,16 @@ def _dask_client(address: str, workers: int) -> Iterator:
 
 
 @contextmanager
-def _bar_of_steps(run: Run, shown: bool) -> Iterator[Callable[[Trainer], None]]:
-    """A progress bar over the steps of one run, with the test error."""
-    with tqdm(desc=str(run), unit="step", leave=False, disable=not shown) as bar:
+def _bar_of_steps(shown: bool) -> Iterator[Callable[[Trainer | StackTrainer], None]]:
+    """A progress bar over the steps of a run, or a stack of runs, with the test error."""
+    with tqdm(unit="step", leave=False, disable=not shown) as bar:
 
-        def progress(trainer: Trainer) -> None:
+        def progress(trainer: Trainer | StackTrainer) -> None:
             if bar.total is None:
-                bar.reset(trainer.steps_per_epoch * run.recipe.epochs)
+                bar.set_description(str(trainer.run), refresh=False)
+                bar.reset(trainer.steps)
             bar.update(trainer.position - bar.n)
-            if trainer.history:
-                bar.set_postfix_str(f"test error {100 * trainer.history[-1]['test_error']:.2f} %", refresh=False)
+            if trainer.epoch:
+                bar.set_postfix_str(f"test error {100 * trainer.test_error:.2f} %", refresh=False)
 
         yield progress

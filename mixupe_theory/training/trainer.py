@@ -11,12 +11,13 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from mixupe_theory.training import models
-from mixupe_theory.training.data import Dataset
+from mixupe_theory.training.data import Dataset, Part
 from mixupe_theory.training.data.augmentation import drawn
 from mixupe_theory.training.draws import Draws
 from mixupe_theory.training.evaluation import BATCH, evaluate
 from mixupe_theory.training.methods import Objective, draw_mixture
 from mixupe_theory.training.models.staged import Staged
+from mixupe_theory.training.order import Order
 from mixupe_theory.training.ranks import Ranks
 from mixupe_theory.training.runs import Run
 from mixupe_theory.training.step import Captured, Step
@@ -64,15 +65,10 @@ class Trainer:
         self.run, self.device, self.ranks, self.fast = run, device, ranks, fast
         if fast and (ranks.size > 1 or run.family == "graphs"):
             raise ValueError(f"fast must be False for graphs, and where processes share a batch, got {run}, {ranks}")
-        if run.held_out:
-            dataset = dataset.held_out(run.held_out, run.seed)
-        if run.subset is not None:
-            dataset = dataset.subset(run.subset)
-        self.dataset = dataset = dataset.to(device)
-        few = len(dataset.train) < TRAINING_SAMPLE + len(dataset.classes)  # a subset leaves one example of each class
-        sample = dataset if few else dataset.subset(TRAINING_SAMPLE)
-        self.training_sample = sample.train
-        self.model = self._network().to(device, run.dtype).train()
+        self.dataset = dataset = trained_on(run, dataset).to(device)
+        self.training_sample = training_sample(dataset)
+        self.order = Order(run.recipe, len(dataset.train), run.seed)
+        self.model = initial_network(run, dataset, device).to(device, run.dtype).train()
         self._check_batches()
         x_mean = mean_input(dataset, run.dtype) if run.needs_mean else None
         self.objective = Objective(self.model, run.how, run.loss, run.criterion(x_mean), ranks, joint=fast).to(device)
@@ -88,13 +84,21 @@ class Trainer:
         self.history: list[dict] = []
         self._objective_sum, self._seconds = 0.0, 0.0
         self._unread: list[torch.Tensor] = []
-        self._order_of, self._order = -1, torch.empty(0, dtype=torch.int64)  # of an epoch
 
     @property
     def steps_per_epoch(self) -> int:
         """Steps of one epoch."""
-        recipe = self.run.recipe
-        return recipe.steps_per_epoch or math.ceil(len(self.dataset.train) / recipe.batch_size)
+        return self.order.steps_per_epoch
+
+    @property
+    def steps(self) -> int:
+        """Steps of all epochs."""
+        return self.steps_per_epoch * self.run.recipe.epochs
+
+    @property
+    def test_error(self) -> float:
+        """After the last finished epoch."""
+        return self.history[-1]["test_error"]
 
     @property
     def position(self) -> int:
@@ -127,7 +131,7 @@ class Trainer:
 
     def draws(self) -> Draws:
         """What is drawn for the next step; every process draws the same."""
-        seed, position, indices = self.run.seed, (self.epoch, self.step), self._indices()
+        seed, position, indices = self.run.seed, (self.epoch, self.step), self.order.indices(self.epoch, self.step)
         names = self.dataset.augmentation if self.run.recipe.augment else ()
         numbers = drawn(names, len(indices), stream(seed, "augmentation", *position))
         mixture = None
@@ -195,11 +199,6 @@ class Trainer:
         self.epoch, self.step, self.history = state["epoch"], state["step"], state["history"]
         self._objective_sum, self._seconds = state["objective_sum"], state["seconds"]
 
-    def _network(self) -> Staged:
-        with own_torch(self.device):
-            seed_torch(self.run.seed, "initialization")
-            return models.build(self.run.model, self.dataset.shape, len(self.dataset.classes), **self.run.model_options)
-
     def _check_batches(self) -> None:
         """Refuse sizes that BatchNorm or the processes cannot do with, before any time is spent."""
         recipe, n = self.run.recipe, len(self.dataset.train)
@@ -217,17 +216,6 @@ class Trainer:
                     f"batch_size {recipe.batch_size} leaves a batch of one example ({n} training examples, "
                     f"{self.ranks.size} processes), which BatchNorm cannot normalize; choose another batch_size"
                 )
-
-    def _indices(self) -> torch.Tensor:
-        """The examples of the present step's whole batch."""
-        recipe, n = self.run.recipe, len(self.dataset.train)
-        if recipe.steps_per_epoch:
-            order = stream(self.run.seed, "order", self.epoch, self.step)
-            return torch.from_numpy(order.choice(n, recipe.batch_size, replace=False))
-        if self._order_of != self.epoch:
-            self._order = torch.from_numpy(stream(self.run.seed, "order", self.epoch).permutation(n))
-            self._order_of = self.epoch
-        return self._order[self.step * recipe.batch_size :][: recipe.batch_size]
 
     def _set_learning_rate(self) -> None:
         rate = self.run.recipe.learning_rate_at(self.epoch)
@@ -271,6 +259,26 @@ class Trainer:
             }
         )
         self.epoch, self.step, self._objective_sum = self.epoch + 1, 0, 0.0
+
+
+def trained_on(run: Run, dataset: Dataset) -> Dataset:
+    """What a run trains and tests on, of its data set."""
+    if run.held_out:
+        dataset = dataset.held_out(run.held_out, run.seed)
+    return dataset if run.subset is None else dataset.subset(run.subset)
+
+
+def training_sample(dataset: Dataset) -> Part:
+    """The training examples on which the clean training loss is measured."""
+    few = len(dataset.train) < TRAINING_SAMPLE + len(dataset.classes)  # a subset leaves one example of each class
+    return (dataset if few else dataset.subset(TRAINING_SAMPLE)).train
+
+
+def initial_network(run: Run, dataset: Dataset, device: torch.device) -> Staged:
+    """A run's network with its first weights, on the CPU; the same for every method under one seed and any device."""
+    with own_torch(device):
+        seed_torch(run.seed, "initialization")
+        return models.build(run.model, dataset.shape, len(dataset.classes), **run.model_options)
 
 
 def mean_input(dataset: Dataset, dtype: torch.dtype) -> torch.Tensor:

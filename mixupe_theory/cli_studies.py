@@ -1,0 +1,78 @@
+"""The commands ``mixupe-theory study`` and ``mixupe-theory tables``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from mixupe_theory import paths
+from mixupe_theory.cli_training import add_places, report
+
+NAMES = ("tabular", "graphs", "speech")
+
+
+def add_study(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of ``study``."""
+    parser.set_defaults(run=study)
+    parser.add_argument("name", choices=NAMES, help="the table: tabular (4), graphs (6), speech (5)")
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="only these data sets or networks, as in iris vgg11")
+    parser.add_argument("--list", action="store_true", help="print the runs, train nothing")
+    add_places(parser.add_argument_group("where"))
+
+
+def add_tables(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of ``tables``."""
+    parser.set_defaults(run=tables)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"{', '.join(NAMES)} (default: all)")
+    parser.add_argument("--records", type=Path, metavar="FOLDER", help="of NAME.jsonl (default: the committed ones)")
+
+
+def study(arguments: argparse.Namespace) -> int:
+    """Run ``mixupe-theory study``."""
+    from mixupe_theory.training.studies import STUDIES, at_hand, conduct
+    from mixupe_theory.training.sweeps import RECORDS, sweep
+
+    chosen = STUDIES[arguments.name]
+    runs, missing = at_hand(chosen)
+    if arguments.only:
+        known = {name for run in chosen.runs for name in (run.data, run.model)}
+        if unknown := set(arguments.only) - known:
+            raise ValueError(f"only must name some of {', '.join(sorted(known))}, got {', '.join(sorted(unknown))}")
+        runs = [run for run in runs if {run.data, run.model} & set(arguments.only)]
+    for message in missing:
+        print(f"mixupe-theory: left out: {message}", file=sys.stderr)
+    if arguments.list:
+        print("\n".join(f"{run.id}  {run}" for run in runs))
+        return 0
+    recorded = arguments.records or arguments.out / RECORDS
+
+    def go(runs, *, brief=False):
+        return sweep(
+            runs,
+            arguments.out,
+            workers=arguments.workers,
+            recorded=recorded,
+            together=chosen.together,
+            brief=brief,
+            device=arguments.device,
+            deterministic=arguments.deterministic,
+            checkpoint_seconds=arguments.checkpoint_seconds,
+        )
+
+    return report(conduct(chosen, runs, go), recorded)
+
+
+def tables(arguments: argparse.Namespace) -> int:
+    """Run ``mixupe-theory tables``."""
+    from mixupe_theory import _validation as check
+    from mixupe_theory.training import records
+    from mixupe_theory.training.replication import as_text
+    from mixupe_theory.training.studies import STUDIES, replication
+
+    folder = arguments.records or paths.FIGURE_DATA / "runs"
+    for name in arguments.names or NAMES:
+        check.choice("name", name, NAMES)
+        found = records.read(folder / f"{name}.jsonl")
+        print(as_text(replication(STUDIES[name], found)), end="\n\n")
+    return 0

@@ -1,0 +1,290 @@
+"""The deck's tables trained again: our numbers beside the printed ones."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from tabulate import tabulate
+
+from mixupe_theory.summary_tests import holm
+from mixupe_theory.tables import SPREAD_UNITS
+from mixupe_theory.tables_data import Table
+from mixupe_theory.training.outcomes import Sample, errors
+from mixupe_theory.training.paired_tests import LEVEL, PairedTest, Ranks, paired_test, ranks, signed_rank
+from mixupe_theory.training.tabulation import interval
+
+BASELINES = {"ERM": "ERM", "mixup": "Mixup"}
+"""Titles of the methods that MixupE is compared with -> the deck's columns."""
+
+METHOD = "MixupE"
+"""How the titles of its variants begin, and the deck's column."""
+
+COLUMNS = {
+    "ERM": "ERM",
+    "mixup": "mixup",
+    "MixupE deck": "MixupE deck",
+    "MixupE official_v3": "MixupE v3",
+    "mixup + clean forward": "control",
+}
+"""Titles -> heads of our columns."""
+
+WIDTH = 150  # of the text, in characters
+_SIGNS = {"ERM": "e", "mixup": "m"}
+
+
+@dataclass(frozen=True)
+class Row:
+    """What was run for a row of the deck.
+
+    Attributes:
+        data: Name of the data set.
+        model: Name of the network.
+        absent: Why there is no number of ours, in plain words; empty where there is one.
+    """
+
+    data: str
+    model: str
+    absent: str = ""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A mean error in percent.
+
+    Attributes:
+        mean: The mean.
+        spread: The deck's number after ± in percentage points; of ours half of Student's 95 % interval (NaN for a
+            single run).
+        n: Number of runs; None where the deck prints none.
+        ids: Of the records it comes from; none for the deck's.
+    """
+
+    mean: float
+    spread: float
+    n: int | None
+    ids: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return f"{self.mean:.2f}" if np.isnan(self.spread) else f"{self.mean:.2f}±{self.spread:.2f}"
+
+
+@dataclass(frozen=True)
+class RowComparison:
+    """A variant of MixupE against a baseline in one row.
+
+    Attributes:
+        row: The deck's row.
+        title: The variant.
+        baseline: "ERM" or "mixup".
+        test: Ours, in percentage points.
+        p_holm: Its p-value after Holm's correction over all comparisons of the table.
+        deck: The difference of the deck's printed means.
+    """
+
+    row: str
+    title: str
+    baseline: str
+    test: PairedTest
+    p_holm: float
+    deck: float
+
+    @property
+    def significant(self) -> bool:
+        """Whether the difference is, at 5 % over the whole table."""
+        return self.p_holm <= LEVEL
+
+
+@dataclass(frozen=True)
+class Replication:
+    """A table of the deck with our numbers.
+
+    Attributes:
+        table: The deck's.
+        selection: Of the epoch, see :mod:`mixupe_theory.training.outcomes`.
+        rows: What was run, by the deck's rows, in its order.
+        deck: The deck's cells: row -> column -> cell.
+        ours: Our cells: row -> title -> cell; no titles where the row is absent.
+        comparisons: Of each variant of MixupE with ERM and mixup, where there are two runs or more.
+    """
+
+    table: Table
+    selection: str
+    rows: Mapping[str, Row]
+    deck: Mapping[str, Mapping[str, Cell]]
+    ours: Mapping[str, Mapping[str, Cell]]
+    comparisons: tuple[RowComparison, ...]
+
+    @property
+    def titles(self) -> tuple[str, ...]:
+        """Titles that occur, those of ``COLUMNS`` first."""
+        found = dict.fromkeys(title for cells in self.ours.values() for title in cells)
+        return tuple(title for title in COLUMNS if title in found) + tuple(t for t in found if t not in COLUMNS)
+
+    @property
+    def ranked(self) -> tuple[str, ...]:
+        """ERM, mixup and MixupE: a control is no competitor, and without BatchNorm it is mixup once more."""
+        return tuple(title for title in self.titles if title in BASELINES or title.startswith(METHOD))
+
+    def means(self, titles: Sequence[str]) -> np.ndarray:
+        """Mean errors in the rows that have a number of each of these titles, (rows, titles)."""
+        rows = [cells for cells in self.ours.values() if all(title in cells for title in titles)]
+        return np.array([[cells[title].mean for title in titles] for cells in rows]).reshape(-1, len(titles))
+
+    def ranks(self) -> Ranks:
+        """The methods ranked over the rows that have them all.
+
+        Raises:
+            ValueError: If there are fewer than two such rows, or than three methods.
+        """
+        return ranks(self.ranked, self.means(self.ranked))
+
+    def signed_rank(self, title: str, baseline: str) -> float:
+        """Wilcoxon's test of two methods over the rows that have both."""
+        return signed_rank(*self.means((title, baseline)).T)
+
+
+def replicate(table: Table, rows: Mapping[str, Row], records: Iterable[dict], selection: str = "last") -> Replication:
+    """Set our errors beside a table of the deck.
+
+    Each variant of MixupE is compared with ERM and with mixup by the paired t test over seeds or folds, with Nadeau and
+    Bengio's variance where each run has a split of its own; Holm's correction goes over all comparisons of the table.
+
+    Args:
+        table: One of :data:`mixupe_theory.tables_data.TABLES` that prints errors with ±.
+        rows: For each of its rows what was run, or why nothing was.
+        records: Of all runs; those that belong to no row are left out.
+        selection: Of the epoch, one of :data:`mixupe_theory.training.outcomes.SELECTIONS`.
+
+    Raises:
+        ValueError: If the table prints no errors with ±; if rows are not the table's; if a row that is not absent has
+            no final runs, or no ERM or mixup to compare a variant of MixupE with, or other seeds or folds than these;
+            or as :func:`mixupe_theory.training.outcomes.errors` does.
+
+    Example:
+        >>> from mixupe_theory.tables_data import SPEECH
+        >>> rows = {name: Row("speech_v2", "lenet", absent="not trained yet") for name in SPEECH.rows}
+        >>> print(as_text(replicate(SPEECH, rows, [])).splitlines()[-1])
+        no numbers of ours: LeNet, VGG-11, VGG-13 (not trained yet)
+    """
+    if table.spread_unit is None or not table.lower_is_better:
+        raise ValueError(f"table must print errors with ±, {table.id!r} does not")
+    if rows.keys() != table.rows.keys():
+        differing = sorted(rows.keys() ^ table.rows.keys())
+        raise ValueError(f"rows must be those of table {table.id!r}, missing or too many: {differing}")
+    rows = {name: rows[name] for name in table.rows}
+    wanted = {(row.data, row.model) for row in rows.values() if not row.absent}
+    chosen = [entry for entry in records if (entry["run"]["data"], entry["run"]["model"]) in wanted]
+    found = errors(chosen, selection)
+    samples = {name: {} if row.absent else _samples(name, row, found) for name, row in rows.items()}
+    unit = SPREAD_UNITS[table.spread_unit]
+    deck = {
+        name: {column: Cell(mean, unit * spread, table.runs) for column, (mean, spread) in cells.items()}
+        for name, cells in table.rows.items()
+    }
+    ours = {name: {title: _cell(sample) for title, sample in cells.items()} for name, cells in samples.items()}
+    return Replication(table, selection, rows, deck, ours, _compare(samples, deck))
+
+
+def _samples(name: str, row: Row, found: dict[tuple[str, str], dict[str, Sample]]) -> dict[str, Sample]:
+    if (row.data, row.model) not in found:
+        raise ValueError(f"row {name!r} must have final runs of {row.model} on {row.data}, got none; is it absent?")
+    samples = found[row.data, row.model]
+    if any(title.startswith(METHOD) for title in samples) and (missing := [t for t in BASELINES if t not in samples]):
+        raise ValueError(f"row {name!r} must have runs of {' and '.join(missing)} to compare MixupE with, got none")
+    units = {title: sample.units.tolist() for title, sample in samples.items()}
+    if len(set(map(tuple, units.values()))) > 1:
+        raise ValueError(f"row {name!r} must have the same seeds or folds for all methods, got {units}")
+    return samples
+
+
+def _cell(sample: Sample) -> Cell:
+    return Cell(*interval(sample.errors), len(sample.units), sample.ids)
+
+
+def _compare(samples: dict[str, dict[str, Sample]], deck: dict[str, dict[str, Cell]]) -> tuple[RowComparison, ...]:
+    pairs = [
+        (name, title, baseline, paired_test(sample.errors, cells[baseline].errors, sample.overlap))
+        for name, cells in samples.items()
+        for title, sample in cells.items()
+        if title.startswith(METHOD) and len(sample.units) > 1
+        for baseline in BASELINES
+    ]
+    adjusted = holm([test.p for *_, test in pairs]) if pairs else []
+    return tuple(
+        RowComparison(*pair, float(p), deck[pair[0]][METHOD].mean - deck[pair[0]][BASELINES[pair[2]]].mean)
+        for pair, p in zip(pairs, adjusted, strict=True)
+    )
+
+
+def as_text(replication: Replication) -> str:
+    """The table and what the tests say, for a terminal."""
+    heads = [f"{origin}\n{head}" for origin, head in _heads(replication)]
+    table = tabulate(_cells(replication), ["", *heads, "runs"], disable_numparse=True)
+    notes = (textwrap.fill(note, WIDTH, subsequent_indent="  ") for note in _notes(replication))
+    return "\n".join([f"{replication.table.title}, {replication.table.unit}", table, *notes])
+
+
+def as_markdown(replication: Replication) -> str:
+    """The same as a table in Markdown, followed by a list."""
+    heads = [f"{origin} {head}" for origin, head in _heads(replication)]
+    table = tabulate(_cells(replication), ["", *heads, "runs"], "github", disable_numparse=True)
+    return "\n".join([table, "", *(f"- {note}" for note in _notes(replication))])
+
+
+def _heads(replication: Replication) -> list[tuple[str, str]]:
+    deck = [("deck", column) for column in replication.table.methods]
+    return deck + [("ours", COLUMNS.get(title, title)) for title in replication.titles]
+
+
+def _cells(replication: Replication) -> list[list[str]]:
+    marks: dict[tuple[str, str], str] = {}
+    for c in replication.comparisons:
+        if c.significant:
+            sign = "−" if c.test.difference < 0 else "+"
+            marks[c.row, c.title] = marks.get((c.row, c.title), " ") + sign + _SIGNS[c.baseline]
+    table = []
+    for name, cells in replication.ours.items():
+        printed = [str(replication.deck[name][column]) for column in replication.table.methods]
+        own = [f"{cells[t]}{marks.get((name, t), '')}" if t in cells else "–" for t in replication.titles]
+        counts = {str(cell.n) for cell in cells.values()}
+        table.append([name, *printed, *own, "".join(counts) or "–"])
+    return table
+
+
+def _notes(replication: Replication) -> list[str]:
+    notes = []
+    if replication.titles:
+        notes.append(
+            f"deck: ± as printed, in points; ours: epoch by {replication.selection!r}, ± half a 95 % interval (Student)"
+        )
+    if found := replication.comparisons:
+        notes.append(
+            f"paired t tests, significant at 5 % after Holm over {len(found)} comparisons: −e, −m error below ERM's, "
+            "mixup's; +e, +m above"
+        )
+        pairs = dict.fromkeys((c.title, c.baseline) for c in found)
+        notes += [_against(replication, *pair) for pair in sorted(pairs, key=lambda pair: pair[1])]
+    if len(replication.ranked) > 2 and len(replication.means(replication.ranked)) > 1:
+        by_rank = replication.ranks()
+        listed = ", ".join(f"{COLUMNS.get(t, t)} {r:.2f}" for t, r in zip(by_rank.titles, by_rank.average, strict=True))
+        notes.append(
+            f"average ranks over {by_rank.rows} rows: {listed}; p = {by_rank.p:.2g} (Friedman), "
+            f"critical difference {by_rank.critical_difference:.2f} (Nemenyi)"
+        )
+    reasons: dict[str, list[str]] = {}
+    for name, row in replication.rows.items():
+        if row.absent:
+            reasons.setdefault(row.absent, []).append(name)
+    return notes + [f"no numbers of ours: {', '.join(names)} ({reason})" for reason, names in reasons.items()]
+
+
+def _against(replication: Replication, title: str, baseline: str) -> str:
+    found = [c for c in replication.comparisons if (c.title, c.baseline) == (title, baseline)]
+    below, above = (sum(c.significant and sign * c.test.difference > 0 for c in found) for sign in (-1, 1))
+    return (
+        f"{title} against {baseline}: {below} significantly below, {above} above, of {len(found)} rows; "
+        f"over rows p = {replication.signed_rank(title, baseline):.2g} (Wilcoxon)"
+    )
