@@ -52,8 +52,8 @@ class Sums:
 
 
 @dataclass(frozen=True)
-class Padded:
-    """K batches of graphs. Not they but the readouts are padded, to the number of graphs G of the largest batch.
+class Batches:
+    """K batches of graphs; their readouts are padded to the number of graphs G of the largest one.
 
     Attributes:
         nodes: Per batch, features of the nodes, (n, d).
@@ -71,7 +71,7 @@ class Padded:
         return max(len(pool.starts) - 1 for pool, _ in self.pools)
 
 
-def padded(collections: Sequence[GraphInputs], dtype: torch.dtype) -> Padded:
+def batched(collections: Sequence[GraphInputs], dtype: torch.dtype) -> Batches:
     """Batches of graphs as :func:`encode` takes them.
 
     Args:
@@ -86,7 +86,7 @@ def padded(collections: Sequence[GraphInputs], dtype: torch.dtype) -> Padded:
         start, to = torch.cat([every.expand(2, -1), batch.edge_index], dim=1)
         neighbours.append((Sums.over(to, start, nodes), Sums.over(start, to, nodes)))
         pools.append((Sums.over(batch.batch, every, len(collection)), Sums.over(every, batch.batch, nodes)))
-    return Padded(tuple(batch.x for batch in batches), tuple(neighbours), tuple(pools))
+    return Batches(tuple(batch.x for batch in batches), tuple(neighbours), tuple(pools))
 
 
 def _products(x: torch.Tensor, matrices: torch.Tensor, out: torch.Tensor | None = None) -> torch.Tensor:
@@ -171,7 +171,7 @@ class _Layer(torch.autograd.Function):
 def encode(
     parameters: dict[str, torch.Tensor],
     buffers: dict[str, torch.Tensor],
-    batches: Padded,
+    batches: Batches,
     owner: torch.Tensor,
     *,
     training: bool,
@@ -207,7 +207,7 @@ def encode(
     return torch.cat(readouts).index_select(0, order.argsort())
 
 
-def _side_by_side(state: dict[str, torch.Tensor], batches: Padded, k: int, training: bool) -> torch.Tensor:
+def _side_by_side(state: dict[str, torch.Tensor], batches: Batches, k: int, training: bool) -> torch.Tensor:
     """Readouts (P, G, sum of widths) of the networks that see batch k; updates the running statistics in place."""
     x, neighbours, pool = batches.nodes[k][:, None], batches.neighbours[k], batches.pools[k]
     if training and len(x) == 1:

@@ -69,7 +69,7 @@ class StackedNetworks:
             {name.removeprefix(ENCODER): t for name, t in tensors.items() if name.startswith(ENCODER)}
             for tensors in (parameters, self.buffers)
         ]
-        collections = graphs.padded([batch.inputs for batch in batches], dtype)
+        collections = graphs.batched([batch.inputs for batch in batches], dtype)
         return graphs.encode(*own, collections, owner, training=self._tail.training)
 
     def after(self, parameters: dict[str, torch.Tensor], x: torch.Tensor) -> torch.Tensor:
