@@ -6,7 +6,6 @@ import argparse
 import sys
 from pathlib import Path
 
-from mixupe_theory import paths
 from mixupe_theory.cli_training import add_places, report
 
 NAMES = ("tabular", "graphs", "speech")
@@ -30,22 +29,24 @@ def add_tables(parser: argparse.ArgumentParser) -> None:
 
 def study(arguments: argparse.Namespace) -> int:
     """Run ``mixupe-theory study``."""
+    from mixupe_theory.training import records
     from mixupe_theory.training.studies import STUDIES, at_hand, conduct
     from mixupe_theory.training.sweeps import RECORDS, sweep
 
     chosen = STUDIES[arguments.name]
-    runs, missing = at_hand(chosen)
+    runs = chosen.runs
     if arguments.only:
-        known = {name for run in chosen.runs for name in (run.data, run.model)}
+        known = {name for run in runs for name in (run.data, run.model)}
         if unknown := set(arguments.only) - known:
             raise ValueError(f"only must name some of {', '.join(sorted(known))}, got {', '.join(sorted(unknown))}")
         runs = [run for run in runs if {run.data, run.model} & set(arguments.only)]
-    for message in missing:
-        print(f"mixupe-theory: left out: {message}", file=sys.stderr)
     if arguments.list:
         print("\n".join(f"{run.id}  {run}" for run in runs))
         return 0
     recorded = arguments.records or arguments.out / RECORDS
+    runs, missing = at_hand(runs, {entry["run"]["data"] for entry in records.read(recorded)})
+    for message in missing:
+        print(f"mixupe-theory: left out: {message}", file=sys.stderr)
 
     def go(runs, *, brief=False):
         return sweep(
@@ -68,11 +69,11 @@ def tables(arguments: argparse.Namespace) -> int:
     from mixupe_theory import _validation as check
     from mixupe_theory.training import records
     from mixupe_theory.training.replication import as_text
-    from mixupe_theory.training.studies import STUDIES, replication
+    from mixupe_theory.training.studies import STUDIES, recorded, replication
 
-    folder = arguments.records or paths.FIGURE_DATA / "runs"
     for name in arguments.names or NAMES:
-        check.choice("name", name, NAMES)
-        found = records.read(folder / f"{name}.jsonl")
-        print(as_text(replication(STUDIES[name], found)), end="\n\n")
+        study = STUDIES[check.choice("name", name, NAMES)]
+        found = records.read(arguments.records / f"{name}.jsonl") if arguments.records else recorded(study)
+        for selection in study.selections:
+            print(as_text(replication(study, found, selection)), end="\n\n")
     return 0

@@ -8,10 +8,15 @@ training part and tested on the rest, which chooses its epoch (nested selection)
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from mixupe_theory.tables_data import TABLES
 from mixupe_theory.training.grids import grid
+from mixupe_theory.training.outcomes import errors
+from mixupe_theory.training.paired_tests import PairedTest, paired_test
 from mixupe_theory.training.recipes import RECIPES
 from mixupe_theory.training.replication import Row
+from mixupe_theory.training.runs import Run
 from mixupe_theory.training.studies.study import Study
 
 FOLDS = 10
@@ -46,15 +51,45 @@ def _runs(name: str, hidden: int, epochs: int):
     ]
 
 
-GRAPHS = Study(
-    table=TABLES["graphs"],
-    rows={title: Row(name, "gin") for title, (name, _) in SETS.items()},
-    runs=tuple(
+def _plan() -> list[Run]:
+    return [
         run
         for name, hidden in SETS.values()
         for epochs in ((RECIPES["graphs"].epochs, FEWER_EPOCHS) if name in FULL else (FEWER_EPOCHS,))
         for run in _runs(name, hidden, epochs)
-    ),
+    ]
+
+
+GRAPHS = Study(
+    table=TABLES["graphs"],
+    rows={title: Row(name, "gin") for title, (name, _) in SETS.items()},
+    plan=_plan,
     together=True,
-    selection="nested",
+    selections=("nested", "optimistic"),
+    main=lambda run: run.data not in FULL or run.recipe.epochs == RECIPES["graphs"].epochs,
 )
+
+
+def shortened(records: Iterable[dict], selection: str) -> dict[str, dict[str, PairedTest]]:
+    """What fewer epochs do to the error: few minus full, fold by fold, of each data set of ``FULL`` and each method.
+
+    Args:
+        records: Of the study's runs.
+        selection: "nested" or "optimistic".
+
+    Raises:
+        ValueError: If runs are missing.
+    """
+    ids = {run.id: run for run in GRAPHS.runs if run.data in FULL}
+    own = [record for record in records if record["id"] in ids]
+    full, few = (
+        errors([record for record in own if GRAPHS.main(ids[record["id"]]) == main], selection)
+        for main in (True, False)
+    )
+    return {
+        name: {
+            title: paired_test(sample.errors, full[name, "gin"][title].errors, sample.overlap)
+            for title, sample in few[name, "gin"].items()
+        }
+        for name in FULL
+    }

@@ -11,6 +11,7 @@ from mixupe_theory.tables_data import TABLES
 from mixupe_theory.training.grids import grid
 from mixupe_theory.training.recipes import RECIPES
 from mixupe_theory.training.replication import Row
+from mixupe_theory.training.runs import Run
 from mixupe_theory.training.studies.study import Study
 
 SEEDS = 5
@@ -18,10 +19,9 @@ WIDTH = 0.25
 ETA = 0.1
 MODELS = {"LeNet": ("lenet", 30), "VGG-11": ("vgg11", 10), "VGG-13": ("vgg13", 10)}  # ours, epochs
 
-SPEECH = Study(
-    table=TABLES["speech"],
-    rows={title: Row("speech_commands", model) for title, (model, _) in MODELS.items()},
-    runs=tuple(
+
+def _runs() -> list[Run]:
+    return [
         run
         for model, epochs in MODELS.values()
         for seed in range(SEEDS)  # seed by seed, so that whatever is finished is paired
@@ -34,5 +34,11 @@ SPEECH = Study(
             model=model,
             model_options={"width": WIDTH},
         )
-    ),
+    ]
+
+
+SPEECH = Study(
+    table=TABLES["speech"],
+    rows={title: Row("speech_commands", model) for title, (model, _) in MODELS.items()},
+    plan=_runs,
 )

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 
+from mixupe_theory import paths
 from mixupe_theory.tables_data import Table
-from mixupe_theory.training import data
+from mixupe_theory.training import data, records
 from mixupe_theory.training.grids import choose
 from mixupe_theory.training.replication import Replication, Row, replicate
 from mixupe_theory.training.runs import Run
@@ -20,33 +21,44 @@ class Study:
     Attributes:
         table: The deck's.
         rows: What is trained for each of its rows.
-        runs: All runs; where hyper-parameters are chosen, with every setting that is tried.
+        plan: Makes the list of all runs; where hyper-parameters are chosen, with every setting that is tried.
         choose: Share of the training part, held out, on which they are chosen; None where there is nothing to choose.
         together: Whether runs are trained as stacks.
-        selection: How an error is read off a run (:mod:`mixupe_theory.training.outcomes`).
+        selections: How errors are read off runs (:mod:`mixupe_theory.training.outcomes`), the main way first.
+        main: Whether a run is behind the table; others are for a comparison of the study's own.
     """
 
     table: Table
     rows: Mapping[str, Row]
-    runs: tuple[Run, ...]
+    plan: Callable[[], list[Run]]
     choose: float | None = None
     together: bool = False
-    selection: str = "last"
+    selections: tuple[str, ...] = ("last",)
+    main: Callable[[Run], bool] = lambda run: True
+
+    @cached_property
+    def runs(self) -> list[Run]:
+        """What ``plan`` gives."""
+        return self.plan()
 
 
-def at_hand(study: Study) -> tuple[list[Run], list[str]]:
+def at_hand(runs: Iterable[Run], known: Container[str] = ()) -> tuple[list[Run], list[str]]:
     """The runs whose data is there, and for each data set that is not, where it belongs.
+
+    Args:
+        runs: The runs.
+        known: Names of data sets that need not be there, since what is to be done with them has been done.
 
     Raises:
         CorruptData: If a data set is damaged.
     """
-    folder, missing = data.data_folder(), {}
-    for name in dict.fromkeys(run.data for run in study.runs):
+    runs, missing = list(runs), {}
+    for name in dict.fromkeys(run.data for run in runs if run.data not in known):
         try:
-            data.source(name).verify(folder)
+            data.source(name).verify(data.data_folder())
         except data.MissingData as error:
             missing[name] = str(error)
-    return [run for run in study.runs if run.data not in missing], list(missing.values())
+    return [run for run in runs if run.data not in missing], list(missing.values())
 
 
 def conduct(study: Study, runs: list[Run], sweep: Callable):
@@ -64,19 +76,27 @@ def conduct(study: Study, runs: list[Run], sweep: Callable):
     return sweep(runs if study.choose is None else choose(runs, study.choose, partial(sweep, brief=True)))
 
 
-def replication(study: Study, records: Iterable[dict], selection: str | None = None) -> Replication:
-    """The study's table from the records of its runs, those not at hand left out.
+def recorded(study: Study) -> list[dict]:
+    """The committed records of a study."""
+    return records.read(paths.FIGURE_DATA / "runs" / f"{study.table.id}.jsonl")
+
+
+def replication(study: Study, entries: Iterable[dict], selection: str | None = None) -> Replication:
+    """The study's table from the records of its runs; a row some of whose runs are not recorded is left out.
 
     Args:
         study: The study.
-        records: Of runs; those that are not the study's are ignored.
-        selection: In place of the study's own.
+        entries: Records of its runs.
+        selection: In place of the study's main one.
     """
-    ids = {run.id for run in study.runs}
-    own = [record for record in records if record["id"] in ids]
-    there = {(record["run"]["data"], record["run"]["model"]) for record in own}
-    rows = {
-        title: replace(row, absent="" if (row.data, row.model) in there else row.absent or "not yet run")
-        for title, row in study.rows.items()
-    }
-    return replicate(study.table, rows, own, selection or study.selection)
+    own = [
+        (run, entry) for run, entry in ((Run.from_dict(entry["run"]), entry) for entry in entries) if study.main(run)
+    ]
+    rows = {}
+    for title, row in study.rows.items():
+        found = {run.id for run, _ in own if (run.data, run.model) == (row.data, row.model)}
+        if found and study.choose is None:  # else only the chosen settings have final runs
+            wanted = {r.id for r in study.runs if study.main(r) and (r.data, r.model) == (row.data, row.model)}
+            found = found if wanted <= found else set()
+        rows[title] = replace(row, absent="" if found else row.absent or "not yet run")
+    return replicate(study.table, rows, [entry for _, entry in own], selection or study.selections[0])

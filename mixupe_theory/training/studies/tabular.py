@@ -16,6 +16,7 @@ from mixupe_theory.training.data.tabular_sets import TABULAR_SETS
 from mixupe_theory.training.grids import grid
 from mixupe_theory.training.recipes import RECIPES
 from mixupe_theory.training.replication import Row
+from mixupe_theory.training.runs import Run
 from mixupe_theory.training.studies.study import Study
 
 SEEDS, SEEDS_OF_LARGE = 10, 5
@@ -32,12 +33,8 @@ def _recipes(name: str):
     return [replace(recipe, learning_rate=rate, weight_decay=decay) for rate, decay in grid]
 
 
-TABULAR = Study(
-    table=TABLES["tabular"],
-    rows={
-        table.title: Row(table.name, "mlp", absent="" if table.sha256 else "data not at hand") for table in TABULAR_SETS
-    },
-    runs=tuple(
+def _runs() -> list[Run]:
+    return [
         run
         for table in sorted(TABULAR_SETS, key=lambda table: -table.rows)  # the longest first: workers end together
         for run in grid(
@@ -49,7 +46,15 @@ TABULAR = Study(
             data=table.name,
             model="mlp",
         )
-    ),
+    ]
+
+
+TABULAR = Study(
+    table=TABLES["tabular"],
+    rows={
+        table.title: Row(table.name, "mlp", absent="" if table.sha256 else "data not at hand") for table in TABULAR_SETS
+    },
+    plan=_runs,
     choose=0.2,
     together=True,
 )
