@@ -69,7 +69,9 @@ def _parser() -> argparse.ArgumentParser:
     networks.add_argument("--out", metavar="FOLDER", type=Path, help="where to write (default: the package's weights)")
 
     bench = command(
-        "bench", None, "time Taylor mode, the mixup loss, descent on a linear model, or training steps against peers"
+        "bench",
+        None,
+        "time Taylor mode, the mixup loss, descent on a linear model, training steps, or runs together against peers",
     )
     subjects = bench.add_subparsers(required=True, metavar="WHAT")
     for name, run, help in (
@@ -77,6 +79,7 @@ def _parser() -> argparse.ArgumentParser:
         ("mixup-loss", _bench_mixup_loss, "the exact mixup loss, against the plain sum, JAX and Monte Carlo"),
         ("implicit-bias", _bench_implicit_bias, "descent on a linear model, against a plain loop"),
         ("train", _bench_train, "training steps, against plain ones after the official code"),
+        ("stacks", _bench_stacks, "runs of small networks trained together, against the same runs one by one"),
     ):
         subject = subjects.add_parser(name, help=help, description=help)
         subject.set_defaults(run=run)
@@ -88,6 +91,9 @@ def _parser() -> argparse.ArgumentParser:
         subject.add_argument("--save", action="store_true", help="write the record that the figure is drawn from")
         if name == "mixup-loss":
             subject.add_argument("--n", type=int, nargs="+", metavar="N", help="digits (default: 25 50 100 200)")
+        elif name == "stacks":
+            subject.set_defaults(threads=1)  # as in a sweep
+            subject.add_argument("--data", nargs="+", metavar="NAME", help="data sets (default: five of the studies')")
         else:
             subject.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="(default: %(default)s)")
         if name == "train":
@@ -201,6 +207,13 @@ def _bench_train(arguments) -> int:
     settings = {"networks": networks, "methods": methods, "batch_size": arguments.batch_size}
     settings |= {"minutes": arguments.minutes, "profiles": arguments.profile}
     return _report(name, bench_train, arguments, arguments.rounds, arguments.threads, arguments.device, **settings)
+
+
+def _bench_stacks(arguments) -> int:
+    from mixupe_theory import bench_stacks
+
+    name, cases = "_".join(["stacks", *(arguments.data or [])]), arguments.data or bench_stacks.CASES
+    return _report(name, bench_stacks, arguments, arguments.rounds, arguments.threads, cases)
 
 
 def _report(name: str, module, arguments, *settings, **named) -> int:

@@ -30,7 +30,8 @@ def add_tables(parser: argparse.ArgumentParser) -> None:
 def study(arguments: argparse.Namespace) -> int:
     """Run ``mixupe-theory study``."""
     from mixupe_theory.training import records
-    from mixupe_theory.training.studies import STUDIES, at_hand, conduct
+    from mixupe_theory.training.replication import as_text
+    from mixupe_theory.training.studies import STUDIES, at_hand, conduct, replication
     from mixupe_theory.training.sweeps import RECORDS, sweep
 
     chosen = STUDIES[arguments.name]
@@ -61,7 +62,7 @@ def study(arguments: argparse.Namespace) -> int:
             checkpoint_seconds=arguments.checkpoint_seconds,
         )
 
-    return report(conduct(chosen, runs, go), recorded)
+    return report(conduct(chosen, runs, go), recorded, lambda entries: as_text(replication(chosen, entries)))
 
 
 def tables(arguments: argparse.Namespace) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -155,6 +156,7 @@ def train(arguments: argparse.Namespace) -> int:
     from mixupe_theory.training.grids import choose
     from mixupe_theory.training.ranks import from_torchrun
     from mixupe_theory.training.sweeps import RECORDS, sweep
+    from mixupe_theory.training.tabulation import table
 
     runs = runs_of(arguments)
     if arguments.list:
@@ -181,15 +183,13 @@ def train(arguments: argparse.Namespace) -> int:
         if arguments.choose is not None:
             runs = choose(runs, arguments.choose, go)
         outcome = go(runs)
-    return report(outcome, recorded) if ranks.rank == 0 else bool(outcome.failures)
+    return report(outcome, recorded, table) if ranks.rank == 0 else bool(outcome.failures)
 
 
-def report(outcome, recorded: Path) -> int:
-    """Print what came of a sweep, and return the exit status."""
-    from mixupe_theory.training.tabulation import table
-
+def report(outcome, recorded: Path, text: Callable[[list[dict]], str]) -> int:
+    """Print what came of a sweep, the records by ``text``, and return the exit status."""
     if outcome.records:
-        print(table(outcome.records))
+        print(text(outcome.records))
         print(f"records: {recorded}")
     for failure in outcome.failures[:SHOWN_FAILURES]:
         print(f"mixupe-theory: {failure}", file=sys.stderr)

@@ -8,7 +8,7 @@ import torch
 from training_cases import features, graphs, register
 
 from mixupe_theory.training import checkpoints, records
-from mixupe_theory.training.execution import execute
+from mixupe_theory.training.execution import execute, trained_network
 from mixupe_theory.training.recipes import Recipe
 from mixupe_theory.training.runs import Run
 from mixupe_theory.training.stacks import trainer as stack_module
@@ -169,6 +169,10 @@ def test_a_sweep_of_stacks_records_each_run_once(tmp_path, monkeypatch):
         assert entry["together"] == 4
         for name in ("run", "split", "parameters", "processes", "fast"):
             assert entry[name] == alone[name]
+        networks = [trained_network(tmp_path / folder / run.id) for folder in ("together", "alone")]
+        x = features().test.inputs
+        assert torch.allclose(networks[0](x), networks[1](x), atol=1e-4)
+        assert execute(run, tmp_path / "together") == entry
         for ours, theirs in zip(entry["epochs"], alone["epochs"], strict=True):
             assert ours["test_error"] == pytest.approx(theirs["test_error"], abs=1e-6)
             assert ours["train_loss"] == pytest.approx(theirs["train_loss"], rel=1e-4)  # float32

@@ -152,10 +152,13 @@ def settings(device: torch.device, deterministic: bool, fast: bool) -> Iterator[
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS asks for it
     torch.use_deterministic_algorithms(wanted)
     torch.backends.cudnn.benchmark = fast and not deterministic
+    fill = torch.utils.deterministic.fill_uninitialized_memory
+    torch.utils.deterministic.fill_uninitialized_memory = False  # a check for what reads it, a twentieth of the time
     try:
         yield
     finally:
         torch.use_deterministic_algorithms(before[0])
+        torch.utils.deterministic.fill_uninitialized_memory = fill
         torch.backends.cudnn.benchmark = before[1]
         if fast:
             torch.compiler.reset()  # else it gives up, silently, at the ninth network that a process compiles

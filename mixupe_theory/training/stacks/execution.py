@@ -11,7 +11,7 @@ import torch
 
 from mixupe_theory.environment import environment
 from mixupe_theory.files import write_atomically
-from mixupe_theory.training import data, records
+from mixupe_theory.training import checkpoints, data, records
 from mixupe_theory.training.execution import (
     CHECKPOINT_SECONDS,
     VERSIONS,
@@ -22,7 +22,7 @@ from mixupe_theory.training.execution import (
 )
 from mixupe_theory.training.ranks import Ranks
 from mixupe_theory.training.runs import Run
-from mixupe_theory.training.stacks.trainer import StackTrainer
+from mixupe_theory.training.stacks.trainer import Member, StackTrainer
 
 
 def execute_together(
@@ -37,7 +37,8 @@ def execute_together(
     """Do runs of one :func:`mixupe_theory.training.stacks.trainer.stack_key` side by side, or what is left of them.
 
     As :func:`mixupe_theory.training.execution.execute`, but checkpoints are of all of them together, in
-    ``folder/stack-<id>``, and a run that diverges does not stop the others.
+    ``folder/stack-<id>``; at the end each run's own folder has its network and its record. A run that diverges does not
+    stop the others.
 
     Returns:
         For each run its record, which says how many there were, or why it failed.
@@ -67,7 +68,9 @@ def execute_together(
             if k in trainer.diverged:
                 found.append(f"{member.run}: the loss is not finite in epoch {trainer.diverged[k]}")
             else:
-                found.append(records.record(member, begun_in, keeper.resumed) | {"together": len(runs)})
+                record = records.record(member, begun_in, keeper.resumed) | {"together": len(runs)}
+                _leave(member, record, Path(folder) / member.run.id, trainer.position)
+                found.append(record)
         if not trainer.diverged:
             write_atomically(own / "records.jsonl", "".join(map(records.line, found)).encode())
         return found
@@ -76,6 +79,19 @@ def execute_together(
 def stack_id(runs: Sequence[Run]) -> str:
     """Twelve hexadecimal digits that depend on the runs, but not on their order."""
     return hashlib.sha256(" ".join(sorted(run.id for run in runs)).encode()).hexdigest()[:12]
+
+
+def _leave(member: Member, record: dict, folder: Path, position: int) -> None:
+    """Leave in a run's own folder what a run alone would have left: its network and its record."""
+    folder.mkdir(parents=True, exist_ok=True)
+    state = {
+        "run": member.run.as_dict(),
+        "shape": list(member.dataset.shape),
+        "classes": len(member.dataset.classes),
+        "model": member.model.state_dict(),
+    }
+    checkpoints.save(folder, position, state, keep=1)
+    write_atomically(folder / "record.json", records.line(record).encode())
 
 
 def _loader() -> Callable[[Run], data.Dataset]:

@@ -1,0 +1,32 @@
+"""A few runs of a study, trained on the spot."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from mixupe_theory.training.runs import Run
+from mixupe_theory.training.studies.study import Study
+from mixupe_theory.training.sweeps import sweep
+from mixupe_theory.training.tabulation import table
+
+
+def live(study: Study, runs: Iterable[Run], *, epochs: int | None = None) -> str:
+    """Train some of a study's runs, keep nothing, and return their table of errors, or why there is none.
+
+    In float64, so that machines differ as little as possible.
+
+    Args:
+        study: The study.
+        runs: Of its runs.
+        epochs: The schedule is shortened to so many, if given.
+    """
+    changed = [
+        replace(run, precision="float64", recipe=run.recipe if epochs is None else run.recipe.scaled(epochs))
+        for run in runs
+    ]
+    with TemporaryDirectory() as folder:
+        outcome = sweep(changed, Path(folder), together=study.together, device="cpu")
+    return outcome.failures[0] if outcome.failures else table(outcome.records)
