@@ -27,6 +27,12 @@ CHECKED = [claim.id for claim in CLAIMS.values() if not claim.is_open]
 
 # Mutants of the library: the mathematics broken in one place, and claims that must notice.
 MUTANTS = {
+    "a variance for a standard error": (
+        "training/paired_tests.py",
+        "spread * math.sqrt(variance_factor)",
+        "spread * variance_factor",
+        "training.tabular",
+    ),
     "sign of the y term": (
         "theorem1.py",
         "-(delta * targets).sum(-1), 1)",
@@ -279,6 +285,7 @@ def test_a_mutant_turns_the_ledger_red(name, tmp_path):
     file, right, wrong, claim = MUTANTS[name]
     package = tmp_path / "mixupe_theory"
     subprocess.run(["cp", "-r", str(paths.ROOT / "mixupe_theory"), str(package)], check=True)
+    (tmp_path / "figures").symlink_to(paths.FIGURES)  # for the committed records
     source = (package / file).read_text()
     assert right in source, "the mutant no longer fits the source"
     (package / file).write_text(source.replace(right, wrong))

@@ -114,6 +114,7 @@ def test_a_study_is_conducted_and_makes_its_table(tmp_path):
     assert not any(entry["epochs"] for entry in trials)
     assert len(entries) - len(trials) == len(outcome.records) == 9
     assert all(entry["epochs"] for entry in outcome.records)
+    assert replication(study, trials).rows["LeNet"].absent == "not yet run"
     for title, cell in replication(study, entries).ours["LeNet"].items():
         best = min(
             (entry for entry in trials if Run.from_dict(entry["run"]).title == title),

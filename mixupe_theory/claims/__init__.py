@@ -1,11 +1,11 @@
 """The ledger: every claim of the deck, its check, its control, its verdict."""
 
-from mixupe_theory.claims import implicit_bias, mixup_loss, objective, open, tables, theorem1, theorem2
+from mixupe_theory.claims import implicit_bias, mixup_loss, objective, open, tables, theorem1, theorem2, training
 from mixupe_theory.claims.ledger import Claim, Evidence, Row, recompute
 
 CLAIMS: dict[str, Claim] = {
     claim.id: claim
-    for module in (mixup_loss, theorem1, objective, implicit_bias, theorem2, tables, open)
+    for module in (mixup_loss, theorem1, objective, implicit_bias, theorem2, tables, training, open)
     for claim in module.CLAIMS
 }
 

@@ -8,6 +8,7 @@ from mixupe_theory.figures import (
     implicit_bias_ends,
     mixup_loss,
     objective,
+    replication,
     tables,
     theorem1,
     theorem1_radius,
@@ -30,6 +31,7 @@ _MODULES = (
     tables,
     bench,
     training,
+    replication,
 )
 FIGURES: dict[str, FigureSpec] = {spec.name: spec for module in _MODULES for spec in module.FIGURES}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -156,7 +157,7 @@ def _limited(run: Run) -> Iterator[None]:
 
 def _side_by_side(jobs: list, folder: Path, workers: int, dask: str | None, settings: dict) -> Iterator:
     """The runs' records, or why they failed, as they come."""
-    with ExitStack() as stack:
+    with ExitStack() as stack, warnings.catch_warnings():
         if dask:
             client = stack.enter_context(_dask_client(dask, workers))
             stack.enter_context(joblib.parallel_config("dask", client=client))
@@ -165,6 +166,8 @@ def _side_by_side(jobs: list, folder: Path, workers: int, dask: str | None, sett
             stack.enter_context(joblib.parallel_config("loky"))
             parent = os.getpid()
         parallel = joblib.Parallel(workers, return_as="generator_unordered", batch_size=1, pre_dispatch="all")
+        # each worker keeps its freed memory, which looks like a leak to loky: it takes another and says so
+        warnings.filterwarnings("ignore", "A worker stopped while some jobs", UserWarning)
         try:
             yield from parallel(
                 joblib.delayed(_attempt)(job, folder.absolute(), parent=parent, **settings) for job in jobs

@@ -94,9 +94,12 @@ def replication(study: Study, entries: Iterable[dict], selection: str | None = N
     ]
     rows = {}
     for title, row in study.rows.items():
-        found = {run.id for run, _ in own if (run.data, run.model) == (row.data, row.model)}
-        if found and study.choose is None:  # else only the chosen settings have final runs
+        found = [run for run, _ in own if (run.data, run.model) == (row.data, row.model)]
+        if study.choose is None:
+            done = {run.id for run in found}
             wanted = {r.id for r in study.runs if study.main(r) and (r.data, r.model) == (row.data, row.model)}
-            found = found if wanted <= found else set()
-        rows[title] = replace(row, absent="" if found else row.absent or "not yet run")
+            complete = wanted <= done
+        else:  # only the chosen settings have final runs, all of them recorded at once
+            complete = any(not run.held_out for run in found)
+        rows[title] = replace(row, absent="" if complete else row.absent or "not yet run")
     return replicate(study.table, rows, [entry for _, entry in own], selection or study.selections[0])
