@@ -98,7 +98,7 @@ def replication(study: Study, entries: Iterable[dict], selection: str | None = N
         if study.choose is None:
             done = {run.id for run in found}
             wanted = {r.id for r in study.runs if study.main(r) and (r.data, r.model) == (row.data, row.model)}
-            complete = wanted <= done
+            complete = bool(done) and wanted <= done
         else:  # only the chosen settings have final runs, all of them recorded at once
             complete = any(not run.held_out for run in found)
         rows[title] = replace(row, absent="" if complete else row.absent or "not yet run")
