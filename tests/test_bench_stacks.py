@@ -9,7 +9,7 @@ import pytest
 import torch
 from training_cases import SHORT, features, register
 
-from mixupe_theory import bench_records, bench_stacks, bench_stacks_report
+from mixupe_theory import bench_records, bench_stacks, bench_stacks_report, paths
 from mixupe_theory.environment import environment
 from mixupe_theory.training import data
 from mixupe_theory.training.data import MissingData
@@ -187,3 +187,11 @@ def test_bad_arguments():
     ):
         with pytest.raises(error, match=message):
             bench_stacks.measure(**changes)
+
+
+def test_readme_shows_the_committed_record():
+    readme, record = (paths.ROOT / "README.md").read_text(encoding="utf-8"), bench_records.load("stacks")
+    lines = [line.split() for line in bench_stacks.table(record).splitlines()]
+    rows = [f"| {' | '.join(cells)} |" for cells in lines if cells[:1] in [[name] for name in bench_stacks.CASES]]
+    assert len(rows) == len(bench_stacks.CASES)
+    assert all(row in readme for row in rows)

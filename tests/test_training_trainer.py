@@ -13,6 +13,7 @@ from training_cases import CLASSES, SHORT, features, graphs, images
 
 from mixupe_theory.training import models
 from mixupe_theory.training.execution import chosen_device, execute
+from mixupe_theory.training.layout import memory_format
 from mixupe_theory.training.methods import METHODS
 from mixupe_theory.training.models.staged import Staged
 from mixupe_theory.training.recipes import RECIPES, Recipe
@@ -89,10 +90,11 @@ def test_a_run_is_the_plain_loop(method):
         eta=0.5 if method == "mixupe" else None,
         seed=5,
         recipe=PLAIN,
-        model_options={"width": 0.0625},
+        model_options={"width": 0.25},
         precision="float64",
     )
     trainer = finished(run, images())
+    assert trainer.model.state_dict()["stages.0.1.0.branch.0.weight"].is_contiguous(memory_format=torch.channels_last)
     model, curves = plain_loop(run, images())
     for (name, ours), theirs in zip(trainer.model.state_dict().items(), model.state_dict().values(), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-10, msg=name)
@@ -101,6 +103,13 @@ def test_a_run_is_the_plain_loop(method):
         assert entry["test_error"] == error
     wrong, _ = plain_loop(replace(run, seed=6), images())  # the comparison can fail
     assert not torch.allclose(next(model.parameters()), next(wrong.parameters()))
+
+
+def test_narrow_shortcuts_keep_the_first_layout():
+    """Else a strided 1 x 1 convolution of few channels writes beyond its memory (oneDNN)."""
+    narrow, wide = (models.build("preact_resnet18", (3, 8, 8), 3, width=width) for width in (0.0625, 0.25))
+    assert memory_format(narrow) is torch.contiguous_format
+    assert memory_format(wide) is torch.channels_last
 
 
 def test_runs_of_one_seed_are_paired():

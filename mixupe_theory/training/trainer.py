@@ -15,6 +15,7 @@ from mixupe_theory.training.data import Dataset, Part
 from mixupe_theory.training.data.augmentation import drawn
 from mixupe_theory.training.draws import Draws
 from mixupe_theory.training.evaluation import BATCH, evaluate
+from mixupe_theory.training.layout import memory_format
 from mixupe_theory.training.methods import Objective, draw_mixture
 from mixupe_theory.training.models.staged import Staged
 from mixupe_theory.training.order import Order
@@ -39,8 +40,8 @@ class Trainer:
         dataset: Its data, loaded with the run's seed and fold, before ``held_out`` and ``subset``.
         device: Where.
         ranks: The processes that share each batch.
-        fast: Whether steps are made in the fast way: one joint pass over the mixed and the clean batch, channels last,
-            torch.compile, and on a GPU one CUDA graph. The same mathematics; the last digits differ.
+        fast: Whether steps are made in the fast way: one joint pass over the mixed and the clean batch,
+            torch.compile, on a GPU one CUDA graph. The same mathematics; the last digits differ.
 
     Attributes:
         model: The network.
@@ -69,11 +70,10 @@ class Trainer:
         self.training_sample = training_sample(dataset)
         self.order = Order(run.recipe, len(dataset.train), run.seed)
         self.model = initial_network(run, dataset, device).to(device, run.dtype).train()
+        self.model.to(memory_format=memory_format(self.model))
         self._check_batches()
         x_mean = mean_input(dataset, run.dtype) if run.needs_mean else None
         self.objective = Objective(self.model, run.how, run.loss, run.criterion(x_mean), ranks, joint=fast).to(device)
-        if fast:
-            self.model.to(memory_format=torch.channels_last)
         objective = DistributedDataParallel(self.objective) if ranks.size > 1 else self.objective
         graphed = fast and device.type == "cuda"
         self.optimizer = run.recipe.make_optimizer(self.model, capturable=graphed)

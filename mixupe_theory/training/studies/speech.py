@@ -1,8 +1,9 @@
 """Table 5, speech: ten words of Speech Commands, three networks, five seeds.
 
 A subset: the 1,993 clips of ten words that 114 speakers of the official test part (version 0.02) recorded, where the
-deck has 65,000 clips of thirty words. Test speakers are not heard in training. On a CPU the networks have a quarter of
-their width.
+deck has 65,000 clips of thirty words. Test speakers are not heard in training. The networks have a quarter of their
+width, LeNet is trained for 30 epochs, the others for 8. Mixup with a clean forward pass is trained where it can differ
+from mixup, with BatchNorm, on the smaller of the two such networks.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ from mixupe_theory.training.studies.study import Study
 SEEDS = 5
 WIDTH = 0.25
 ETA = 0.1
-MODELS = {"LeNet": ("lenet", 30), "VGG-11": ("vgg11", 10), "VGG-13": ("vgg13", 10)}  # ours, epochs
+MODELS = {"LeNet": ("lenet", 30), "VGG-11": ("vgg11", 8), "VGG-13": ("vgg13", 8)}  # ours, epochs
+METHODS = ("erm", "mixup", "mixupe")
+CONTROLLED = "vgg11"
 
 
 def _runs() -> list[Run]:
@@ -26,7 +29,7 @@ def _runs() -> list[Run]:
         for model, epochs in MODELS.values()
         for seed in range(SEEDS)  # seed by seed, so that whatever is finished is paired
         for run in grid(
-            methods=("erm", "mixup", "mixup_clean_forward", "mixupe"),
+            methods=(*METHODS, "mixup_clean_forward") if model == CONTROLLED else METHODS,
             settings={"eta": (ETA,)},
             seeds=(seed,),
             recipes=(RECIPES["speech"].scaled(epochs),),
