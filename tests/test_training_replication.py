@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from outcome_cases import ROWS, fold, record, table
+from scipy import stats
 
 from mixupe_theory.figures.replication import (
     draw_intervals,
@@ -90,6 +91,21 @@ def test_ranks_and_rows(replication):
     assert found.average[[0, 2]].tolist() == [4, 1]
     assert found.rows == 3
     assert replication.signed_rank("MixupE deck", "ERM") == 0.25  # 2/2^3
+
+
+def test_rows_together(replication):
+    """Against NumPy and SciPy: Student's t of the row means by seed, with Nadeau and Bengio's variance."""
+    first, second = (
+        np.mean([errors_of(RECORDS, data, {"method": method, "variant": variant}) for data in ROWS.values()], axis=0)
+        for method, variant in (("mixupe", "deck"), ("erm", None))
+    )
+    test, d = replication.on_average("MixupE deck", "ERM"), first - second
+    assert test.difference == pytest.approx(d.mean())
+    assert test.p_plain == pytest.approx(stats.ttest_rel(first, second).pvalue)
+    assert test.half_width == pytest.approx(2.776445 * d.std(ddof=1) * np.sqrt(1 / 5 + 30 / 120), rel=1e-6)
+    assert test.p < 0.05 < replication.on_average("MixupE official_v3", "mixup").p  # planted, and not planted
+    fewer = [e for e in RECORDS if e["run"]["data"] != "cmc" or e["run"]["seed"]]
+    assert replicate(TABULAR, WHERE, fewer).on_average("MixupE deck", "ERM") is None  # CMC without seed 0
 
 
 def test_fractions_become_points_and_folds_use_the_corrected_variance():

@@ -107,6 +107,7 @@ class Replication:
         rows: What was run, by the deck's rows, in its order.
         deck: The deck's cells: row -> column -> cell.
         ours: Our cells: row -> title -> cell; no titles where the row is absent.
+        samples: The runs' errors behind them, likewise.
         comparisons: Of each variant of MixupE with ERM and mixup, where there are two runs or more.
     """
 
@@ -115,6 +116,7 @@ class Replication:
     rows: Mapping[str, Row]
     deck: Mapping[str, Mapping[str, Cell]]
     ours: Mapping[str, Mapping[str, Cell]]
+    samples: Mapping[str, Mapping[str, Sample]]
     comparisons: tuple[RowComparison, ...]
 
     @property
@@ -144,6 +146,19 @@ class Replication:
     def signed_rank(self, title: str, baseline: str) -> float:
         """Wilcoxon's test of two methods over the rows that have both."""
         return signed_rank(*self.means((title, baseline)).T)
+
+    def on_average(self, title: str, baseline: str) -> PairedTest | None:
+        """Two methods over the rows that have both, taken together: the paired test of the errors' means over rows.
+
+        The k-th pair is that of the k-th seed or fold. None unless all these rows have the same ones, two or more, and
+        their splits are alike. Unlike Wilcoxon's, the test can tell with few rows, and it speaks of these rows alone.
+        """
+        rows = [cells for cells in self.samples.values() if title in cells and baseline in cells]
+        kinds = {(s.by, *s.units.tolist(), s.overlap > 0) for cells in rows for s in (cells[title], cells[baseline])}
+        if len(kinds) != 1 or len(rows[0][title].units) < 2:
+            return None
+        first, second = (np.mean([cells[t].errors for cells in rows], axis=0) for t in (title, baseline))
+        return paired_test(first, second, float(np.mean([cells[title].overlap for cells in rows])))
 
 
 def replicate(table: Table, rows: Mapping[str, Row], records: Iterable[dict], selection: str = "last") -> Replication:
@@ -185,7 +200,7 @@ def replicate(table: Table, rows: Mapping[str, Row], records: Iterable[dict], se
         for name, cells in table.rows.items()
     }
     ours = {name: {title: _cell(sample) for title, sample in cells.items()} for name, cells in samples.items()}
-    return Replication(table, selection, rows, deck, ours, _compare(samples, deck))
+    return Replication(table, selection, rows, deck, ours, samples, _compare(samples, deck))
 
 
 def _samples(name: str, row: Row, found: dict[tuple[str, str], dict[str, Sample]]) -> dict[str, Sample]:
@@ -284,7 +299,10 @@ def _notes(replication: Replication) -> list[str]:
 def _against(replication: Replication, title: str, baseline: str) -> str:
     found = [c for c in replication.comparisons if (c.title, c.baseline) == (title, baseline)]
     below, above = (sum(c.significant and sign * c.test.difference > 0 for c in found) for sign in (-1, 1))
-    return (
+    text = (
         f"{title} against {baseline}: {below} significantly below, {above} above, of {len(found)} rows; "
         f"over rows p = {replication.signed_rank(title, baseline):.2g} (Wilcoxon)"
     )
+    if test := replication.on_average(title, baseline):
+        text += f"; on average over rows {test.difference:+.2f} ± {test.half_width:.2f} points, p = {test.p:.2g}"
+    return text
