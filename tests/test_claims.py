@@ -33,6 +33,12 @@ MUTANTS = {
         "spread * variance_factor",
         "training.tabular",
     ),
+    "an epoch chosen on the test fold": (
+        "training/outcomes.py",
+        "zip(curves, partners,",
+        "zip(curves, entries,",
+        "training.graphs",
+    ),
     "sign of the y term": (
         "theorem1.py",
         "-(delta * targets).sum(-1), 1)",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,70 +16,97 @@ if TYPE_CHECKING:
 
 LEVEL = 0.05
 BASELINES = ("ERM", "mixup")
-VARIANTS = ("MixupE deck", "MixupE official_v3")
-_TESTS = "Holm's 5 % over the four exact signed-rank tests; paired t tests as SciPy's"
 _AGREE = 1e-9  # of p-values from the same errors by SciPy: rounding
 
 
-def _replicated(name: str, change: Callable[[float], float] | None = None) -> tuple[Replication, bool]:
-    """A study's table from the committed records, and whether SciPy's tests of the raw records decide alike.
+def _read(name: str, change: Callable[[float], float] | None = None) -> list[dict]:
+    """A study's committed records.
 
     Args:
         name: Of the study.
         change: Of MixupE's test errors: a planted difference.
     """
-    from mixupe_theory.training.studies import STUDIES, recorded, replication
+    from mixupe_theory.training.studies import STUDIES, recorded
 
     entries = recorded(STUDIES[name])
-    if change:
-        for entry in entries:
-            if entry["run"]["method"] == "mixupe" and not entry["run"]["held_out"]:
-                for values in (*entry["summary"].values(), *entry["epochs"]):
-                    values["test_error"] = change(values["test_error"])
-    found = replication(STUDIES[name], entries)
+    for entry in entries:
+        if change and entry["run"]["method"] == "mixupe" and not entry["run"]["held_out"]:
+            for values in (*entry["summary"].values(), *entry["epochs"]):
+                values["test_error"] = change(values["test_error"])
+    return entries
+
+
+def _table(name: str, entries: list[dict], selection: str | None = None) -> Replication:
+    from mixupe_theory.training.studies import STUDIES, replication
+
+    return replication(STUDIES[name], entries, selection)
+
+
+def _scipy_agrees(found: Replication, entries: list[dict]) -> bool:
+    """Whether SciPy's paired t tests of the errors in the raw records have the p-values of the table's plain ones."""
     lines = {entry["id"]: entry for entry in entries}
-    agree = [_by_scipy(found, c, lines) for c in found.comparisons] if STUDIES[name].selections[0] == "last" else [True]
-    return found, all(agree)
+    for comparison in found.comparisons:
+        cells = found.ours[comparison.row]
+        pair = (cells[title] for title in (comparison.title, comparison.baseline))
+        first, second = (np.array(_raw(found.selection, [lines[id] for id in cell.ids])) for cell in pair)
+        same = np.ptp(first - second) == 0  # SciPy's t would be 0/0
+        if not same and not abs(stats.ttest_rel(first, second).pvalue - comparison.test.p_plain) < _AGREE:
+            return False
+    return bool(found.comparisons)
 
 
-def _by_scipy(found: Replication, comparison, lines: dict[str, dict]) -> bool:
-    """The plain paired t test of a comparison, from the record lines of its two cells."""
-    cells = found.ours[comparison.row]
-    errors = (
-        [100 * lines[id]["summary"]["last"]["test_error"] for id in cells[title].ids]
-        for title in (comparison.title, comparison.baseline)
-    )
-    first, second = map(np.array, errors)
-    if np.ptp(first - second) == 0:  # SciPy's t would be 0/0
-        return True
-    return abs(stats.ttest_rel(first, second).pvalue - comparison.test.p_plain) < _AGREE
+def _raw(selection: str, entries: Sequence[dict]) -> list[float]:
+    """Errors of the final runs; with "nested" the inner runs follow them."""
+    if selection == "last":
+        return [entry["epochs"][-1]["test_error"] for entry in entries]
+    half = len(entries) // 2
+    found = []
+    for final, inner in zip(entries[:half], entries[half:], strict=True):
+        judged = [(epoch["test_error"], epoch["test_loss"]) for epoch in inner["epochs"]]
+        found.append(final["epochs"][judged.index(min(judged))]["test_error"])
+    return found
+
+
+def _variants(found: Replication) -> list[str]:
+    return [title for title in found.titles if title.startswith("MixupE")]
 
 
 def improved(name: str, change: Callable[[float], float] | None = None) -> Evidence:
-    """Is it *not* shown, over a table's rows, that a variant of MixupE has lower errors than both ERM and mixup?"""
-    found, agree = _replicated(name, change)
-    pairs = [(title, baseline) for title in VARIANTS for baseline in BASELINES]
-    p = dict(zip(pairs, holm([found.signed_rank(*pair) for pair in pairs]), strict=True))
+    """Is it *not* shown, over a table's rows, that a variant of MixupE has lower errors than both ERM and mixup?
+
+    Where all rows have the same seeds or folds, by the paired test of the means over rows; else by Wilcoxon's.
+    """
+    entries = _read(name, change)
+    found = _table(name, entries)
+    pairs = [(title, baseline) for title in _variants(found) for baseline in BASELINES]
+    together = [found.on_average(*pair) for pair in pairs]
+    adjusted = holm([t.p if t else found.signed_rank(*pair) for t, pair in zip(together, pairs, strict=True)])
+    p = dict(zip(pairs, adjusted, strict=True))
     below = {pair: bool(np.subtract(*found.means(pair).T).mean() < 0) and p[pair] <= LEVEL for pair in pairs}
-    sure = [c for c in found.comparisons if c.significant]
-    measured = {"rows": len(found.means(VARIANTS))}
+    shown = any(all(below[title, baseline] for baseline in BASELINES) for title in _variants(found))
+    measured = {"rows": len(found.means(_variants(found)))}
     measured |= {f"p, {title} against {baseline}": float(p[title, baseline]) for title, baseline in pairs}
-    measured |= {"differences in single rows that are significant": len(sure)}
-    shown = any(all(below[title, baseline] for baseline in BASELINES) for title in VARIANTS)
-    return Evidence(agree and not shown, measured, _TESTS)
+    measured |= {"differences in single rows that are significant": sum(c.significant for c in found.comparisons)}
+    over = "paired tests of means over rows" if all(together) else "exact signed-rank tests"
+    tolerance = f"Holm's 5 % over the {len(pairs)} {over}; paired t tests as SciPy's"
+    return Evidence(_scipy_agrees(found, entries) and not shown, measured, tolerance)
 
 
 def alike(name: str, change: Callable[[float], float] | None = None) -> Evidence:
-    """Do both variants differ from mixup, on average over rows, by less than the deck's own spread of a cell?"""
-    found, agree = _replicated(name, change)
+    """Do all variants differ from mixup, on average over rows, by less than the deck's own spread of a cell?"""
+    entries = _read(name, change)
+    found = _table(name, entries)
     there = [row for row, cells in found.ours.items() if cells]
     spread = float(np.mean([found.deck[row]["MixupE"].spread for row in there]))
     measured, within = {}, []
-    for title in VARIANTS:
-        ours, theirs = found.means((title, "mixup")).T
-        middle = float((ours - theirs).mean())
-        half = float(stats.t.isf(LEVEL / 2, len(ours) - 1) * stats.sem(ours - theirs))
+    for title in _variants(found):
+        if test := found.on_average(title, "mixup"):
+            middle, half = test.difference, test.half_width
+        else:
+            ours, theirs = found.means((title, "mixup")).T
+            middle = float((ours - theirs).mean())
+            half = float(stats.t.isf(LEVEL / 2, len(ours) - 1) * stats.sem(ours - theirs))
         measured |= {f"{title} − mixup, points": middle, f"half of its 95 % interval, {title}": half}
         within.append(abs(middle) + half < spread)
-    tolerance = f"{spread:.2g} points, the mean of the deck's ± of MixupE; Student's 95 % interval over rows"
-    return Evidence(agree and all(within), measured, tolerance)
+    tolerance = f"{spread:.2g} points, the mean of the deck's ± of MixupE; a 95 % interval of the mean over rows"
+    return Evidence(_scipy_agrees(found, entries) and all(within), measured, tolerance)

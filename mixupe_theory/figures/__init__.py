@@ -6,9 +6,11 @@ from mixupe_theory.figures import (
     bench,
     implicit_bias,
     implicit_bias_ends,
+    learning_curves,
     mixup_loss,
     objective,
     replication,
+    selections,
     tables,
     theorem1,
     theorem1_radius,
@@ -32,6 +34,8 @@ _MODULES = (
     bench,
     training,
     replication,
+    selections,
+    learning_curves,
 )
 FIGURES: dict[str, FigureSpec] = {spec.name: spec for module in _MODULES for spec in module.FIGURES}
 

@@ -145,19 +145,22 @@ def _replication(name: str) -> Replication:
     return replication(STUDIES[name], recorded(STUDIES[name]))
 
 
-_TABULAR = "tabular data (Table 4), trained again"
+def _specs(name: str, what: str) -> tuple[FigureSpec, ...]:
+    """The two drawings of a study."""
+    return (
+        FigureSpec(
+            f"training_{name}",
+            f"MixupE's test error minus ERM's and mixup's on {what}, trained again, with 95 % intervals.",
+            lambda: interval_data(_replication(name)),
+            draw_intervals,
+        ),
+        FigureSpec(
+            f"training_{name}_ranks",
+            f"Average ranks of the methods on {what}, trained again, and Nemenyi's critical difference.",
+            lambda: ranks_data(_replication(name)),
+            draw_ranks,
+        ),
+    )
 
-FIGURES = (
-    FigureSpec(
-        "training_tabular",
-        f"MixupE's test error minus ERM's and mixup's on {_TABULAR}, with 95 % intervals.",
-        lambda: interval_data(_replication("tabular")),
-        draw_intervals,
-    ),
-    FigureSpec(
-        "training_tabular_ranks",
-        f"Average ranks of the methods on {_TABULAR}, and Nemenyi's critical difference.",
-        lambda: ranks_data(_replication("tabular")),
-        draw_ranks,
-    ),
-)
+
+FIGURES = (*_specs("tabular", "tabular data (Table 4)"), *_specs("graphs", "graphs (Table 6)"))

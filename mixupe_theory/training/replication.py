@@ -304,5 +304,6 @@ def _against(replication: Replication, title: str, baseline: str) -> str:
         f"over rows p = {replication.signed_rank(title, baseline):.2g} (Wilcoxon)"
     )
     if test := replication.on_average(title, baseline):
-        text += f"; on average over rows {test.difference:+.2f} ± {test.half_width:.2f} points, p = {test.p:.2g}"
+        difference = f"{test.difference:+.2f}".replace("-", "−")
+        text += f"; on average over rows {difference} ± {test.half_width:.2f} points, p = {test.p:.2g}"
     return text

@@ -105,7 +105,8 @@ Markdown(report.verdict_markdown(topics["tables"]))
 
 # %% [markdown]
 # ## The tables, trained again
-# From the committed records of real runs. Story and figures: [08_tabular](08_tabular.ipynb).
+# From the committed records of real runs. Story and figures: [08_tabular](08_tabular.ipynb),
+# [09_graphs](09_graphs.ipynb).
 
 # %%
 Markdown(report.verdict_markdown(row for row in topics["training"] if not row.claim.is_open))

@@ -75,7 +75,7 @@ def shortened(records: Iterable[dict], selection: str) -> dict[str, dict[str, Pa
 
     Args:
         records: Of the study's runs.
-        selection: "nested" or "optimistic".
+        selection: One of :data:`mixupe_theory.training.outcomes.SELECTIONS`.
 
     Raises:
         ValueError: If runs are missing.

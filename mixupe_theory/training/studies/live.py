@@ -16,7 +16,7 @@ from mixupe_theory.training.tabulation import table
 def live(study: Study, runs: Iterable[Run], *, epochs: int | None = None) -> str:
     """Train some of a study's runs, keep nothing, and return their table of errors, or why there is none.
 
-    In float64, so that machines differ as little as possible.
+    Small networks, which are trained together, in float64, so that machines differ as little as possible.
 
     Args:
         study: The study.
@@ -24,7 +24,11 @@ def live(study: Study, runs: Iterable[Run], *, epochs: int | None = None) -> str
         epochs: The schedule is shortened to so many, if given.
     """
     changed = [
-        replace(run, precision="float64", recipe=run.recipe if epochs is None else run.recipe.scaled(epochs))
+        replace(
+            run,
+            precision="float64" if study.together else run.precision,
+            recipe=run.recipe if epochs is None else run.recipe.scaled(epochs),
+        )
         for run in runs
     ]
     with TemporaryDirectory() as folder:
