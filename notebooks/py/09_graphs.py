@@ -58,7 +58,7 @@ from mixupe_theory.training.studies.graphs import shortened
 #
 # The deck's: the six sets, and ± over what must be folds (notebook 06). Ours: the graph isomorphism network of Xu et al. (2019),
 # five layers counting the input, one fixed configuration for each family of data: hidden width 32 for molecules and proteins,
-# 64 for social networks, dropout 0.5, batches of 32, 50 of them an epoch, Adam with a rate of 0.01 halved seven times. Ten
+# 64 for social networks, dropout 0.5, batches of 32, 50 of them an epoch, Adam with a rate of 0.01 halved six times. Ten
 # stratified folds, the same for every method, as are first weights, order, $\lambda$ and partners. Mixup and MixupE mix the
 # pooled readouts; $\alpha = 1$, $\eta = 0.1$.
 
