@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -74,11 +75,12 @@ def _study(name: str) -> dict[str, np.ndarray]:
     return curves_data(replication(STUDIES[name], entries), entries)
 
 
-FIGURES = (
+FIGURES = tuple(
     FigureSpec(
-        "training_graphs_curves",
-        "Test errors on graphs (Table 6) by epoch, means over ten folds.",
-        lambda: _study("graphs"),
+        f"training_{name}_curves",
+        f"Test errors on {what} by epoch, means over {over}.",
+        partial(_study, name),
         draw_curves,
-    ),
+    )
+    for name, what, over in (("graphs", "graphs (Table 6)", "ten folds"), ("speech", "speech (Table 5)", "five seeds"))
 )

@@ -188,9 +188,8 @@ class Trainer:
         if Run.from_dict(state["run"]).id != self.run.id:
             raise ValueError(f"the checkpoint belongs to another run than {self.run}: {state['run']}")
         self.model.load_state_dict(state["model"])
-        settings = self.optimizer.state_dict()[
-            "param_groups"
-        ]  # of this process: the way of stepping is no part of a run
+        # settings of this process: the way of stepping is no part of a run
+        settings = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({**state["optimizer"], "param_groups": settings})
         for parameter, kept in self.optimizer.state.items():  # in the parameters' order in memory, too
             kept.update(
