@@ -22,7 +22,9 @@ def by_loops(logits, targets, bins):
     for b in range(bins):
         inside = [(p, right) for p, right in predictions if b / bins < p <= (b + 1) / bins]
         if inside:
-            accuracy, confidence = (sum(values) / len(inside) for values in zip(*((r, p) for p, r in inside), strict=True))
+            accuracy, confidence = (
+                sum(values) / len(inside) for values in zip(*((r, p) for p, r in inside), strict=True)
+            )
             error += len(inside) / len(predictions) * abs(accuracy - confidence)
     n = len(predictions)
     return error, sum(p for p, _ in predictions) / n - sum(right for _, right in predictions) / n

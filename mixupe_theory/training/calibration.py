@@ -49,6 +49,11 @@ class Calibration:
         return cls(count.astype(np.int64), total, correct.astype(np.int64))
 
     @classmethod
+    def none(cls, bins: int = BINS) -> Calibration:
+        """Of no predictions."""
+        return cls(np.zeros(bins, np.int64), np.zeros(bins), np.zeros(bins, np.int64))
+
+    @classmethod
     def sum(cls, parts: Iterable[Calibration]) -> Calibration:
         """Of several sets of predictions together."""
         parts = list(parts)

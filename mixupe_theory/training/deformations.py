@@ -1,7 +1,7 @@
 """Novel deformations of test images, as the deck's robustness table has them (slide "Robustness").
 
-Each output pixel takes the value of the nearest input pixel, or 0 where there is none: with p = (row, column), a pivot c
-and a matrix A, out[p] = x[floor(A (p - c) + c + 1/2)], in float64, so that ties are defined. They come after
+Each output pixel takes the value of the nearest input pixel, or 0 where there is none: with p = (row, column), a pivot
+c and a matrix A, out[p] = x[floor(A (p - c) + c + 1/2)], in float64, so that ties are defined. They come after
 normalization, so that 0 is the mean colour.
 """
 
@@ -17,8 +17,8 @@ import torch
 from mixupe_theory import _validation as check
 
 PIVOTS = {"official": 0.5, "centre": -0.5}
-"""What is added to half of the height and width: the official code turns about (16.5, 16.5), the centre of 32 x 32 pixels
-is (15.5, 15.5)."""
+"""What is added to half of the height and width: the official code turns images of 32 x 32 pixels about (16.5, 16.5),
+their centre is (15.5, 15.5)."""
 
 
 def rotations(degrees: np.ndarray) -> np.ndarray:
@@ -74,7 +74,7 @@ DEFORMATIONS: Mapping[str, Deformation] = MappingProxyType(
 
 
 def deform(x: torch.Tensor, matrices: np.ndarray, pivot: str = "official") -> torch.Tensor:
-    """Deformed images (slide "Robustness", RECIPES of the official code).
+    """Deformed images (slide "Robustness", as the official code does it).
 
     Args:
         x: Normalized images, (n, c, h, w), of any dtype.
