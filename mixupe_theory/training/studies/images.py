@@ -1,0 +1,106 @@
+"""The deck's image table, for a GPU, and a small stand-in for two CPU cores.
+
+``IMAGES``: the deck's networks but PreActResNet-101, and PreActResNet-18, on all of CIFAR-10 and CIFAR-100 (and SVHN where
+its data is), with schedules shortened in proportion to the deck's, in bfloat16; the cheapest rows first, seed by seed,
+so that whatever is finished is paired. ``SMALL``: LeNet and a PreActResNet-18 of an eighth of its width on 10,000 images
+of the training part, tested on the whole test part.
+"""
+
+from __future__ import annotations
+
+from mixupe_theory.tables_data import TABLES, Table
+from mixupe_theory.training.grids import grid
+from mixupe_theory.training.replication import BASELINES, CONTROL, Row
+from mixupe_theory.training.runs import Run, default_recipe
+from mixupe_theory.training.studies.study import Study
+
+METHODS = ("erm", "mixup", "manifold_mixup", "mixupe", "mixup_clean_forward")
+VARIANTS = ("deck", "deck_detached", "exact", "official_v3")
+SETS = {"CIFAR-10": "cifar10", "CIFAR-100": "cifar100", "SVHN": "svhn"}
+ETA = 0.1  # at the official README's 0.001 the penalty's gradient is a thousandth of the loss's
+
+SEEDS = 3
+NETWORKS = {  # ours, epochs on a GPU
+    "PreActResNet18": ("preact_resnet18", 30),
+    "PreActResNet50": ("preact_resnet50", 30),
+    "WRN-28-10": ("wrn28_10", 30),
+}
+
+SMALL_SEEDS = 5
+SUBSET = 10_000
+SMALL_NETWORKS = {  # ours, options, epochs
+    "LeNet": ("lenet", {}, 20),
+    "PreActResNet18, an eighth": ("preact_resnet18", {"width": 0.125}, 10),
+}
+SMALL_SETS = ("CIFAR-10", "CIFAR-100")
+
+
+def _runs(model: str, data: str, epochs: int, seed: int, **fixed) -> list[Run]:
+    return grid(
+        methods=METHODS,
+        variants=VARIANTS,
+        settings={"eta": (ETA,)},
+        seeds=(seed,),
+        recipes=(default_recipe("images", model).scaled(epochs),),
+        data=data,
+        model=model,
+        **fixed,
+    )
+
+
+def _plan() -> list[Run]:
+    return [
+        run
+        for model, epochs in NETWORKS.values()
+        for data in SETS.values()
+        for seed in range(SEEDS)
+        for run in _runs(model, data, epochs, seed, precision="bfloat16")
+    ]
+
+
+def _small_plan() -> list[Run]:
+    return [
+        run
+        for model, options, epochs in SMALL_NETWORKS.values()
+        for data in SMALL_SETS
+        for seed in range(SMALL_SEEDS)
+        for run in _runs(model, SETS[data], epochs, seed, subset=SUBSET, model_options=options)
+    ]
+
+
+_BASELINES = (*BASELINES, CONTROL)
+
+IMAGES = Study(
+    table=TABLES["images"],
+    rows={
+        f"{network}, {title}": Row(data, model)
+        for network, (model, _) in NETWORKS.items()
+        for title, data in SETS.items()
+    }
+    | {
+        f"PreActResNet101, {title}": Row(data, "preact_resnet101", absent="no GPU time") for title, data in SETS.items()
+    },
+    plan=_plan,
+    baselines=_BASELINES,
+)
+
+SMALL = Study(
+    table=Table(
+        id="images-small",
+        title="Images, small networks and a fifth of the data (the deck has no such table)",
+        slide=TABLES["images"].slide,
+        runs_statement="",
+        runs=None,
+        unit=TABLES["images"].unit,
+        spread_unit=TABLES["images"].spread_unit,
+        methods=(),
+        rows={},
+    ),
+    rows={
+        f"{network}, {title}": Row(SETS[title], model)
+        for network, (model, _, _) in SMALL_NETWORKS.items()
+        for title in SMALL_SETS
+    },
+    plan=_small_plan,
+    baselines=_BASELINES,
+)
