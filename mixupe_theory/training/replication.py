@@ -16,8 +16,10 @@ from mixupe_theory.training.outcomes import Sample, errors
 from mixupe_theory.training.paired_tests import LEVEL, PairedTest, Ranks, paired_test, ranks, signed_rank
 from mixupe_theory.training.tabulation import interval
 
-BASELINES = {"ERM": "ERM", "mixup": "Mixup"}
-"""Titles of the methods that MixupE is compared with -> the deck's columns."""
+BASELINES = ("ERM", "mixup")
+"""Titles of the methods that MixupE is compared with, unless others are named."""
+
+_COLUMNS_OF_DECK = {"ERM": "ERM", "mixup": "Mixup", "manifold mixup": "Manifold Mixup"}
 
 CONTROL = "mixup + clean forward"
 """Title of the control, to which MixupE may be compared as well; the deck has none."""
@@ -38,7 +40,7 @@ COLUMNS = {
 """Titles -> heads of our columns."""
 
 WIDTH = 150  # of the text, in characters
-_SIGNS = {"ERM": "e", "mixup": "m", CONTROL: "c"}
+_SIGNS = {"ERM": "e", "mixup": "m", "manifold mixup": "h", CONTROL: "c"}
 
 
 @dataclass(frozen=True)
@@ -147,7 +149,8 @@ class Replication:
         Raises:
             ValueError: If there are fewer than two such rows, or than three methods.
         """
-        return ranks(self.ranked, self.means(self.ranked))
+        sign = 1 if self.table.lower_is_better else -1
+        return ranks(self.ranked, sign * self.means(self.ranked))
 
     def signed_rank(self, title: str, baseline: str) -> float:
         """Wilcoxon's test of two methods over the rows that have both."""
@@ -172,7 +175,7 @@ def replicate(
     rows: Mapping[str, Row],
     records: Iterable[dict],
     selection: str = "last",
-    baselines: Sequence[str] = tuple(BASELINES),
+    baselines: Sequence[str] = BASELINES,
 ) -> Replication:
     """Set our errors beside a table of the deck.
 
@@ -180,14 +183,14 @@ def replicate(
     Bengio's variance where each run has a split of its own; Holm's correction goes over all comparisons of the table.
 
     Args:
-        table: One of :data:`mixupe_theory.tables_data.TABLES` that prints errors with ±.
+        table: One of :data:`mixupe_theory.tables_data.TABLES` that prints errors.
         rows: For each of its rows what was run, or why nothing was; rows that are not the deck's may follow.
         records: Of all runs; those that belong to no row are left out.
         selection: Of the epoch, one of :data:`mixupe_theory.training.outcomes.SELECTIONS`.
         baselines: Titles of the methods that MixupE is compared with, where a row has them.
 
     Raises:
-        ValueError: If the table prints no errors with ±; if one of its rows is missing; if a row that is not absent has
+        ValueError: If the table prints no errors; if one of its rows is missing; if a row that is not absent has
             no final runs, or no ERM or mixup to compare a variant of MixupE with, or other seeds or folds than these;
             or as :func:`mixupe_theory.training.outcomes.errors` does.
 
@@ -197,8 +200,8 @@ def replicate(
         >>> print(as_text(replicate(SPEECH, rows, [])).splitlines()[-1])
         no numbers of ours: LeNet, VGG-11, VGG-13 (not trained yet)
     """
-    if table.spread_unit is None or not table.lower_is_better:
-        raise ValueError(f"table must print errors with ±, {table.id!r} does not")
+    if not table.lower_is_better:
+        raise ValueError(f"table must print errors, {table.id!r} does not")
     if missing := sorted(table.rows.keys() - rows.keys()):
         raise ValueError(f"rows must have all those of table {table.id!r}, missing: {missing}")
     rows = {name: rows[name] for name in table.rows} | rows
@@ -206,13 +209,26 @@ def replicate(
     chosen = [entry for entry in records if (entry["run"]["data"], entry["run"]["model"]) in wanted]
     found = errors(chosen, selection)
     samples = {name: {} if row.absent else _samples(name, row, found) for name, row in rows.items()}
-    unit = SPREAD_UNITS[table.spread_unit]
+    return compare(table, rows, samples, selection, baselines)
+
+
+def compare(
+    table: Table,
+    rows: Mapping[str, Row],
+    samples: Mapping[str, Mapping[str, Sample]],
+    selection: str,
+    baselines: Sequence[str] = BASELINES,
+) -> Replication:
+    """The same from samples of what the table prints: row -> title -> sample."""
+    unit = 1.0 if table.spread_unit is None else SPREAD_UNITS[table.spread_unit]
     deck = {
-        name: {column: Cell(mean, unit * spread, table.runs) for column, (mean, spread) in cells.items()}
-        for name, cells in table.rows.items()
+        name: {
+            column: Cell(mean, float("nan") if spread is None else unit * spread, table.runs)
+            for column, (mean, spread) in table.rows.get(name, {}).items()
+        }
+        for name in rows
     }
     ours = {name: {title: _cell(sample) for title, sample in cells.items()} for name, cells in samples.items()}
-    deck |= {name: {} for name in rows if name not in deck}
     return Replication(table, selection, rows, deck, ours, samples, _compare(samples, deck, baselines))
 
 
@@ -252,7 +268,7 @@ def _compare(
 
 def _printed(cells: dict[str, Cell], baseline: str) -> float:
     """The difference of the deck's printed means; NaN where it prints none."""
-    names = (METHOD, BASELINES.get(baseline))
+    names = (METHOD, _COLUMNS_OF_DECK.get(baseline))
     return cells[names[0]].mean - cells[names[1]].mean if cells.keys() >= set(names) else float("nan")
 
 
@@ -294,14 +310,13 @@ def _cells(replication: Replication) -> list[list[str]]:
 def _notes(replication: Replication) -> list[str]:
     notes = []
     if replication.titles:
-        notes.append(
-            f"deck: ± as printed, in points; ours: epoch by {replication.selection!r}, ± half a 95 % interval (Student)"
-        )
+        deck = "deck: ± as printed, in points; " if replication.table.spread_unit else ""
+        notes.append(f"{deck}ours: epoch by {replication.selection!r}, ± half a 95 % interval (Student)")
     if found := replication.comparisons:
         against = {c.baseline: f"{_SIGNS[c.baseline]} {COLUMNS[c.baseline]}" for c in found}
         notes.append(
-            f"paired t tests, significant at 5 % after Holm over {len(found)} comparisons: − error below, + above that "
-            f"of {', '.join(against.values())}"
+            f"paired t tests, significant at 5 % after Holm over {len(found)} comparisons: − below, + above that of "
+            f"{', '.join(against.values())}"
         )
         pairs = dict.fromkeys((c.title, c.baseline) for c in found)
         notes += [_against(replication, *pair) for pair in sorted(pairs, key=lambda pair: pair[1])]

@@ -1,9 +1,9 @@
 """The deck's image table, for a GPU, and a small stand-in for two CPU cores.
 
-``IMAGES``: the deck's networks but PreActResNet-101, and PreActResNet-18, on all of CIFAR-10 and CIFAR-100 (and SVHN where
-its data is), with schedules shortened in proportion to the deck's, in bfloat16; the cheapest rows first, seed by seed,
-so that whatever is finished is paired. ``SMALL``: LeNet and a PreActResNet-18 of an eighth of its width on 10,000 images
-of the training part, tested on the whole test part.
+``IMAGES``: the deck's networks but PreActResNet-101, and PreActResNet-18, on all of CIFAR-10 and CIFAR-100 (and SVHN
+where its data is), with schedules shortened in proportion to the deck's, in bfloat16; the cheapest rows first, seed by
+seed, so that whatever is finished is paired. ``SMALL``: LeNet and a PreActResNet-18 of an eighth of its width on 10,000
+images of the training part, tested on the whole test part.
 """
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ class Study:
     choose: float | None = None
     together: bool = False
     selections: tuple[str, ...] = ("last",)
-    baselines: tuple[str, ...] = tuple(BASELINES)
+    baselines: tuple[str, ...] = BASELINES
     main: Callable[[Run], bool] = lambda run: True
 
     @cached_property
