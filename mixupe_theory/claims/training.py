@@ -37,7 +37,7 @@ _SPEECH_ABOVE_ERM = Claim(
     "errors than ERM, on average over the three networks",
     verdict="holds",
     finding="Mixup 6.7 ± 2.5 and MixupE 6.5 ± 4.0 points above, 95 % intervals over five splits by speaker; with the "
-    "VGGs they are far from fitting the training clips, ERM is not.",
+    "VGGs they still get 13 to 16 % of their training clips wrong, ERM 1 %.",
     check=lambda: measured.above_erm("speech"),
     control=lambda: measured.above_erm("speech", change=lambda error: 0.7 * error),
 )
