@@ -39,6 +39,12 @@ MUTANTS = {
         "zip(curves, entries,",
         "training.graphs",
     ),
+    "differences over all rows the other way round": (
+        "training/replication.py",
+        "return paired_test(first, second, float(",
+        "return paired_test(second, first, float(",
+        "training.speech-above-erm",
+    ),
     "sign of the y term": (
         "theorem1.py",
         "-(delta * targets).sum(-1), 1)",

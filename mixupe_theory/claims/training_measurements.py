@@ -110,3 +110,18 @@ def alike(name: str, change: Callable[[float], float] | None = None) -> Evidence
         within.append(abs(middle) + half < spread)
     tolerance = f"{spread:.2g} points, the mean of the deck's ± of MixupE; a 95 % interval of the mean over rows"
     return Evidence(_scipy_agrees(found, entries) and all(within), measured, tolerance)
+
+
+def above_erm(name: str, change: Callable[[float], float] | None = None) -> Evidence:
+    """Do mixup and all variants of MixupE have *higher* errors than ERM, by the paired test of the means over rows?"""
+    entries = _read(name, change)
+    found = _table(name, entries)
+    titles = ["mixup", *_variants(found)]
+    together = [found.on_average(title, "ERM") for title in titles]
+    adjusted = holm([test.p for test in together])
+    measured, above = {}, []
+    for title, test, p in zip(titles, together, adjusted, strict=True):
+        measured |= {f"{title} − ERM, points": test.difference, f"p, {title} against ERM": float(p)}
+        above.append(test.difference > 0 and p <= LEVEL)
+    tolerance = f"Holm's 5 % over the {len(titles)} paired tests of means over rows; paired t tests as SciPy's"
+    return Evidence(_scipy_agrees(found, entries) and all(above), measured, tolerance)

@@ -58,6 +58,7 @@ def draw_curves(data: dict[str, np.ndarray]) -> Figure:
         for (title, color), curve in zip(_COLORS.items(), mean, strict=True):
             axis.plot(epochs, curve[: len(epochs)], "-", color=color, lw=0.7, label=title)
         axis.set(title=row)
+        axis.xaxis.get_major_locator().set_params(integer=True)
     for axis in axes.flat[count:]:
         axis.axis("off")
     for axis in axes[-1]:

@@ -106,7 +106,7 @@ Markdown(report.verdict_markdown(topics["tables"]))
 # %% [markdown]
 # ## The tables, trained again
 # From the committed records of real runs. Story and figures: [08_tabular](08_tabular.ipynb),
-# [09_graphs](09_graphs.ipynb).
+# [09_graphs](09_graphs.ipynb), [10_speech](10_speech.ipynb).
 
 # %%
 Markdown(report.verdict_markdown(row for row in topics["training"] if not row.claim.is_open))
