@@ -2,8 +2,8 @@
 
 ``IMAGES``: the deck's networks but PreActResNet-101, and PreActResNet-18, on all of CIFAR-10 and CIFAR-100 (and SVHN
 where its data is), with schedules shortened in proportion to the deck's, in bfloat16; the cheapest rows first, seed by
-seed, so that whatever is finished is paired. ``SMALL``: LeNet and a PreActResNet-18 of an eighth of its width on 10,000
-images of the training part, tested on the whole test part.
+seed, so that whatever is finished is paired. ``SMALL``: LeNet, and on CIFAR-10 a PreActResNet-18 of an eighth of its
+width, on 10,000 images of the training part, tested on the whole test part.
 """
 
 from __future__ import annotations
@@ -28,11 +28,15 @@ NETWORKS = {  # ours, epochs on a GPU
 
 SMALL_SEEDS = 5
 SUBSET = 10_000
-SMALL_NETWORKS = {  # ours, options, epochs
-    "LeNet": ("lenet", {}, 20),
-    "PreActResNet18, an eighth": ("preact_resnet18", {"width": 0.125}, 10),
+SMALL_NETWORKS = {  # ours, options, epochs, on
+    "LeNet": ("lenet", {}, 20, ("CIFAR-10", "CIFAR-100")),
+    "PreActResNet18 / 8": ("preact_resnet18", {"width": 0.125}, 10, ("CIFAR-10",)),
 }
-SMALL_SETS = ("CIFAR-10", "CIFAR-100")
+
+_PASSES = {"erm": 1, "mixup": 1, "manifold_mixup": 1, "mixup_clean_forward": 1.5, "mixupe": 2}
+_SETUP = 60  # seconds on a GPU, mostly of compiling
+_EPOCH = {"preact_resnet18": 0.5, "preact_resnet50": 1.95, "wrn28_10": 3.96}  # of ERM on an H200, in seconds, targets
+_SMALL_EPOCH = {"lenet": 9.0, "preact_resnet18": 40.0}  # likewise on a core
 
 
 def _runs(model: str, data: str, epochs: int, seed: int, **fixed) -> list[Run]:
@@ -61,11 +65,19 @@ def _plan() -> list[Run]:
 def _small_plan() -> list[Run]:
     return [
         run
-        for model, options, epochs in SMALL_NETWORKS.values()
-        for data in SMALL_SETS
+        for model, options, epochs, sets in SMALL_NETWORKS.values()
+        for data in sets
         for seed in range(SMALL_SEEDS)
         for run in _runs(model, SETS[data], epochs, seed, subset=SUBSET, model_options=options)
     ]
+
+
+def _cost(run: Run) -> float:
+    return _SETUP + run.recipe.epochs * _PASSES[run.method] * _EPOCH[run.model]
+
+
+def _small_cost(run: Run) -> float:
+    return run.recipe.epochs * (1 + _PASSES[run.method]) / 2 * _SMALL_EPOCH[run.model]  # half goes into evaluation
 
 
 _BASELINES = (*BASELINES, CONTROL)
@@ -82,12 +94,14 @@ IMAGES = Study(
     },
     plan=_plan,
     baselines=_BASELINES,
+    cost=_cost,
+    fast=True,
 )
 
 SMALL = Study(
     table=Table(
         id="images-small",
-        title="Images, small networks and a fifth of the data (the deck has no such table)",
+        title="Images, small networks, 10,000 images (the deck has no such table)",
         slide=TABLES["images"].slide,
         runs_statement="",
         runs=None,
@@ -98,9 +112,10 @@ SMALL = Study(
     ),
     rows={
         f"{network}, {title}": Row(SETS[title], model)
-        for network, (model, _, _) in SMALL_NETWORKS.items()
-        for title in SMALL_SETS
+        for network, (model, _, _, sets) in SMALL_NETWORKS.items()
+        for title in sets
     },
     plan=_small_plan,
     baselines=_BASELINES,
+    cost=_small_cost,
 )

@@ -27,6 +27,9 @@ class Study:
         selections: How errors are read off runs (:mod:`mixupe_theory.training.outcomes`), the main way first.
         baselines: Titles of what MixupE is compared with.
         main: Whether a run is behind the table; others are for a comparison of the study's own.
+        cost: About how many seconds a run takes on the machine that the study is for; None for runs that are trained
+            together, or where nobody measured it.
+        fast: Whether runs are trained the fast way where there is a GPU.
     """
 
     table: Table
@@ -37,6 +40,8 @@ class Study:
     selections: tuple[str, ...] = ("last",)
     baselines: tuple[str, ...] = BASELINES
     main: Callable[[Run], bool] = lambda run: True
+    cost: Callable[[Run], float] | None = None
+    fast: bool = False
 
     @cached_property
     def runs(self) -> list[Run]:
