@@ -49,6 +49,12 @@ class Calibration:
         return cls(count.astype(np.int64), total, correct.astype(np.int64))
 
     @classmethod
+    def recorded(cls, entry: dict) -> Calibration:
+        """Of the test part, from the record of a run on images."""
+        found = entry["examination"]["calibration"]
+        return cls(*(np.array(found[name]) for name in cls.__dataclass_fields__))
+
+    @classmethod
     def none(cls, bins: int = BINS) -> Calibration:
         """Of no predictions."""
         return cls(np.zeros(bins, np.int64), np.zeros(bins), np.zeros(bins, np.int64))

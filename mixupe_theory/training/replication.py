@@ -166,7 +166,7 @@ class Replication:
         kinds = {(s.by, *s.units.tolist(), s.overlap > 0) for cells in rows for s in (cells[title], cells[baseline])}
         if len(kinds) != 1 or len(rows[0][title].units) < 2:
             return None
-        first, second = (np.mean([cells[t].errors for cells in rows], axis=0) for t in (title, baseline))
+        first, second = (np.mean([cells[t].values for cells in rows], axis=0) for t in (title, baseline))
         return paired_test(first, second, float(np.mean([cells[title].overlap for cells in rows])))
 
 
@@ -245,14 +245,14 @@ def _samples(name: str, row: Row, found: dict[tuple[str, str], dict[str, Sample]
 
 
 def _cell(sample: Sample) -> Cell:
-    return Cell(*interval(sample.errors), len(sample.units), sample.ids)
+    return Cell(*interval(sample.values), len(sample.units), sample.ids)
 
 
 def _compare(
     samples: dict[str, dict[str, Sample]], deck: dict[str, dict[str, Cell]], baselines: Sequence[str]
 ) -> tuple[RowComparison, ...]:
     pairs = [
-        (name, title, baseline, paired_test(sample.errors, cells[baseline].errors, sample.overlap))
+        (name, title, baseline, paired_test(sample.values, cells[baseline].values, sample.overlap))
         for name, cells in samples.items()
         for title, sample in cells.items()
         if title.startswith(METHOD) and len(sample.units) > 1
