@@ -124,7 +124,7 @@ class Corrected:
         _covers(self.input_bound, samples.distribution.input_bound)
         largest, error = -np.inf, 0.0
         grid = ball_grid(self.theta_bound, _dimension(samples.distribution), points)
-        for theta in tqdm(grid, "theta", leave=False, delay=3):
+        for theta in tqdm(grid, "theta", leave=False, delay=3, disable=None):  # in terminals alone, not in notebooks
             gaps, uncertainty = samples.gaps(theta, self.glm)
             largest, error = np.maximum(largest, gaps), max(error, uncertainty)
         steep = self.glm.slope(self.theta_bound * self.input_bound) * self.input_bound * samples.variation

@@ -6,11 +6,13 @@ import json
 import re
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from functools import partialmethod
 from multiprocessing import get_context
 
 import torch
 from tabulate import tabulate
 from threadpoolctl import threadpool_limits
+from tqdm import tqdm
 
 from mixupe_theory.claims import CLAIMS, Claim, Row, recompute
 
@@ -23,12 +25,18 @@ def one_thread() -> None:
     threadpool_limits(1)
 
 
+def as_worker() -> None:
+    """One thread in this process, and no progress bars: they would write over the caller's."""
+    one_thread()
+    tqdm.__init__ = partialmethod(tqdm.__init__, disable=True)
+
+
 def recompute_all(claims: list[Claim], workers: int = 1) -> Iterator[Row]:
     """Recompute claims, in parallel processes of one thread each, yielding rows in the order of ``claims``."""
     if workers == 1:
         yield from map(recompute, claims)
         return
-    with ProcessPoolExecutor(workers, get_context("spawn"), one_thread) as pool:
+    with ProcessPoolExecutor(workers, get_context("spawn"), as_worker) as pool:
         yield from map(_with_claim, pool.map(_recompute_by_id, [claim.id for claim in claims]))
 
 

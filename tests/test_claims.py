@@ -374,6 +374,14 @@ def test_parallel_rows_equal_serial_ones_in_order():
     assert list(report.recompute_all(claims, 2)) == list(report.recompute_all(claims, 1))
 
 
+@pytest.mark.parametrize(("settings", "quiet"), [("one_thread", False), ("as_worker", True)])
+def test_workers_draw_no_bars(settings, quiet):
+    """They would write over the caller's where a slow machine makes a claim last for seconds."""
+    code = f"from mixupe_theory.report import {settings}; {settings}(); from tqdm import tqdm; list(tqdm(range(3)))"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert (run.stderr == "") == quiet
+
+
 def test_tables_show_what_is_wrong():
     broken = Row(Claim("a.b", "t", "s", "x", "holds", "f", FAILS, PASSES), FAILS(), PASSES())
     assert "NO" in report.terminal_table([broken])

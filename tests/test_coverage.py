@@ -18,6 +18,7 @@ from theorem2_cases import (
     printed_by_hand,
 )
 
+from mixupe_theory import coverage as module
 from mixupe_theory.coverage import Corrected, DataDependent, Printed, ball_grid, coverage, printed_complexity, scaling
 from mixupe_theory.distributions import FiniteDistribution, SampledDistribution
 from mixupe_theory.generalization import corrected_gap, data_dependent_gap
@@ -283,3 +284,12 @@ def test_no_theta_but_zero():
     """All losses are log 2, the bound is an equality, and no part of no gap is used."""
     found = coverage(Corrected(LAWS[0], 0.0, 1.0), COIN, 5, 10, 0.1, RNG)
     assert found.most_used[0] <= found.most_used[1] < 1e-9
+
+
+@pytest.mark.parametrize("planted", [{}, {"disable": False}])
+def test_no_bar_is_left_in_a_notebook(planted, monkeypatch, capsys):
+    """However slow the machine: else a cell's stored output would depend on it."""
+    bar = module.tqdm
+    monkeypatch.setattr(module, "tqdm", lambda *given, **how: bar(*given, **how | {"delay": 0} | planted))
+    coverage(CORRECTED, COIN, 5, 10, 0.1, RNG)
+    assert ("theta" in capsys.readouterr().err) == bool(planted)
