@@ -8,15 +8,25 @@ from pathlib import Path
 
 from mixupe_theory.cli_training import add_places, report
 
-NAMES = ("tabular", "graphs", "speech")
+NAMES = ("tabular", "graphs", "speech", "images", "images-small")
 
 
 def add_study(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of ``study``."""
     parser.set_defaults(run=study)
-    parser.add_argument("name", choices=NAMES, help="the table: tabular (4), graphs (6), speech (5)")
+    parser.add_argument(
+        "name",
+        choices=NAMES,
+        help="the table: tabular (4), graphs (6), speech (5), images (for a GPU), images-small (for a CPU)",
+    )
     parser.add_argument("--only", nargs="+", metavar="NAME", help="only these data sets or networks, as in iris vgg11")
     parser.add_argument("--list", action="store_true", help="print the runs, train nothing")
+    parser.add_argument(
+        "--minutes",
+        type=float,
+        metavar="M",
+        help="begin a run only if it should end within M minutes from now (images)",
+    )
     add_places(parser.add_argument_group("where"))
 
 
@@ -30,12 +40,20 @@ def add_tables(parser: argparse.ArgumentParser) -> None:
 def study(arguments: argparse.Namespace) -> int:
     """Run ``mixupe-theory study``."""
     from mixupe_theory.training import records
+    from mixupe_theory.training.budget import Budget
+    from mixupe_theory.training.execution import chosen_device
     from mixupe_theory.training.replication import as_text
     from mixupe_theory.training.studies import STUDIES, at_hand, conduct, replication
     from mixupe_theory.training.sweeps import RECORDS, sweep
 
     chosen = STUDIES[arguments.name]
-    runs = chosen.runs
+    runs, budget = chosen.runs, None
+    fast = chosen.fast and chosen_device(arguments.device).type == "cuda"
+    if arguments.minutes is not None:
+        if chosen.cost is None:
+            able = ", ".join(name for name, other in STUDIES.items() if other.cost)
+            raise ValueError(f"minutes must be left out for {arguments.name}; allowed for {able}")
+        budget = Budget(arguments.minutes, chosen.cost)
     if arguments.only:
         known = {name for run in runs for name in (run.data, run.model)}
         if unknown := set(arguments.only) - known:
@@ -57,6 +75,8 @@ def study(arguments: argparse.Namespace) -> int:
             recorded=recorded,
             together=chosen.together,
             brief=brief,
+            budget=budget,
+            fast=fast,
             device=arguments.device,
             deterministic=arguments.deterministic,
             checkpoint_seconds=arguments.checkpoint_seconds,

@@ -195,6 +195,8 @@ def report(outcome, recorded: Path, text: Callable[[list[dict]], str]) -> int:
         print(f"mixupe-theory: {failure}", file=sys.stderr)
     if len(outcome.failures) > SHOWN_FAILURES:
         print(f"mixupe-theory: and {len(outcome.failures) - SHOWN_FAILURES} more runs failed", file=sys.stderr)
+    if outcome.left:
+        print(f"mixupe-theory: {len(outcome.left)} runs left, no time; the same command goes on", file=sys.stderr)
     return 1 if outcome.failures else 0
 
 

@@ -41,7 +41,7 @@ def of_erm(found, data=("mutag", "gin")):
 def test_selections_by_hand(selection, expected):
     final, inner = folds()
     sample = of_erm(errors([*inner, *final[::-1]], selection))  # in any order
-    np.testing.assert_allclose(sample.errors, expected, rtol=1e-12)
+    np.testing.assert_allclose(sample.values, expected, rtol=1e-12)
     assert sample.by == "fold"
     assert sample.units.tolist() == [0, 1, 2]
     assert sample.overlap == pytest.approx(1 / 9)
@@ -52,21 +52,21 @@ def test_selections_by_hand(selection, expected):
 def test_each_selection_reads_what_it_should():
     """Planted: another epoch's test error, another held-out error, change what depends on them and nothing else."""
     final, inner = folds()
-    before = {name: of_erm(errors([*final, *inner], name)).errors for name in SELECTIONS}
+    before = {name: of_erm(errors([*final, *inner], name)).values for name in SELECTIONS}
     planted = copy.deepcopy([*final, *inner])
     planted[4]["epochs"][0]["test_error"] = 0.0  # fold 1, held out: the first epoch is now the best
-    changed = {name: of_erm(errors(planted, name)).errors for name in SELECTIONS}
+    changed = {name: of_erm(errors(planted, name)).values for name in SELECTIONS}
     assert [name for name in SELECTIONS if (changed[name] != before[name]).any()] == ["nested"]
     assert changed["nested"][1] == pytest.approx(20)
     planted[2]["epochs"][2]["test_error"] = 0.29  # fold 2: the mean of the third epoch is now below the second's
-    np.testing.assert_allclose(of_erm(errors(planted, "optimistic")).errors, [20, 10, 29])
+    np.testing.assert_allclose(of_erm(errors(planted, "optimistic")).values, [20, 10, 29])
 
 
 def test_the_optimistic_epoch_is_each_method_s_own():
     other = [fold(curve[::-1], k, "mixup") for k, curve in enumerate(FOLDS)]
     found = errors([*folds()[0], *other], "optimistic")["mutag", "gin"]
-    np.testing.assert_allclose(found["ERM"].errors, [10, 40, 10])
-    np.testing.assert_allclose(found["mixup"].errors, [20, 10, 30])  # the first of the tied again
+    np.testing.assert_allclose(found["ERM"].values, [10, 40, 10])
+    np.testing.assert_allclose(found["mixup"].values, [20, 10, 30])  # the first of the tied again
 
 
 def test_ties_survive_rounding():
@@ -74,7 +74,7 @@ def test_ties_survive_rounding():
     curves = [[0.1, 0.3], [0.2, 0.2], [0.3, 0.1]]
     assert np.mean([c[0] for c in curves]) != np.mean([c[1] for c in curves])
     final = [fold(curve, k) for k, curve in enumerate(curves)]
-    np.testing.assert_allclose(of_erm(errors(final, "optimistic")).errors, [10, 20, 30])
+    np.testing.assert_allclose(of_erm(errors(final, "optimistic")).values, [10, 20, 30])
 
 
 def test_trials_are_left_out_and_seeds_sorted():
@@ -83,7 +83,7 @@ def test_trials_are_left_out_and_seeds_sorted():
     trial["epochs"] = []
     sample = of_erm(errors([trial, *runs]), ("iris", "mlp"))
     assert (sample.by, sample.units.tolist()) == ("seed", [0, 1, 2])
-    np.testing.assert_allclose(sample.errors, [10, 20, 30])
+    np.testing.assert_allclose(sample.values, [10, 20, 30])
     assert sample.overlap == 0.25  # each seed has a split of its own
 
 
@@ -109,7 +109,7 @@ def test_runs_of_one_method_must_have_one_setting(change, message):
 def test_where_a_recipe_comes_from_is_no_setting():
     runs = [record([0.1], seed=seed) for seed in range(2)]
     runs[1]["run"]["recipe"]["origin"] = "elsewhere"
-    assert len(of_erm(errors(runs), ("iris", "mlp")).errors) == 2
+    assert len(of_erm(errors(runs), ("iris", "mlp")).values) == 2
 
 
 def test_what_is_missing_or_double_is_refused():
@@ -149,4 +149,4 @@ def test_committed_records_give_what_their_summaries_say():
     for sample in samples.values():
         assert sample.units.tolist() == [0, 1, 2, 3, 4]
         expected = [100 * by_id[name]["epochs"][-1]["test_error"] for name in sample.ids]
-        np.testing.assert_array_equal(sample.errors, expected)
+        np.testing.assert_array_equal(sample.values, expected)

@@ -15,16 +15,17 @@ from mixupe_theory.plotting import new_figure
 if TYPE_CHECKING:
     from mixupe_theory.training.replication import Cell, Replication  # which needs the extra "train"
 
-_COLORS = {"ERM": "#000000", "mixup": "#56B4E9", "MixupE deck": "#D55E00"}
+COLORS = {"ERM": "#000000", "mixup": "#56B4E9", "MixupE deck": "#D55E00"}
 _COLUMNS = 3
 
 
-def curves_data(found: Replication, records: Iterable[dict]) -> dict[str, np.ndarray]:
-    """Test errors in percent after each epoch, by the final runs behind a table.
+def curves_data(found: Replication, records: Iterable[dict], quantity: str = "test_error") -> dict[str, np.ndarray]:
+    """What was measured after each epoch, by the final runs behind a table; errors in percent.
 
     Args:
         found: The table.
         records: Of its runs.
+        quantity: Its name in the records.
 
     Returns:
         ``rows``, ``titles``: names; ``mean``, over seeds or folds, (rows, titles, epochs), NaN after a row's last
@@ -32,8 +33,8 @@ def curves_data(found: Replication, records: Iterable[dict]) -> dict[str, np.nda
     """
     lines = {entry["id"]: entry for entry in records}
     rows = [row for row, cells in found.ours.items() if cells]
-    titles = list(_COLORS)
-    curves = [[_curve(found.ours[row][title], lines) for title in titles] for row in rows]
+    titles = list(COLORS)
+    curves = [[_curve(found.ours[row][title], lines, quantity) for title in titles] for row in rows]
     longest = max(len(curve) for of_row in curves for curve in of_row)
     mean = np.full((len(rows), len(titles), longest), np.nan)
     for r, of_row in enumerate(curves):
@@ -42,10 +43,11 @@ def curves_data(found: Replication, records: Iterable[dict]) -> dict[str, np.nda
     return {"rows": np.array(rows), "titles": np.array(titles), "mean": mean}
 
 
-def _curve(cell: Cell, lines: dict[str, dict]) -> np.ndarray:
-    """In percent, (epochs,); a cell's inner runs, if any, come after the final ones."""
+def _curve(cell: Cell, lines: dict[str, dict], quantity: str) -> np.ndarray:
+    """Mean over runs, (epochs,); a cell's inner runs, if any, come after the final ones."""
     finals = [lines[id]["epochs"] for id in cell.ids[: cell.n]]
-    return 100 * np.mean([[epoch["test_error"] for epoch in epochs] for epochs in finals], axis=0)
+    unit = 100 if quantity.endswith("error") else 1
+    return unit * np.mean([[epoch[quantity] for epoch in epochs] for epochs in finals], axis=0)
 
 
 def draw_curves(data: dict[str, np.ndarray]) -> Figure:
@@ -55,7 +57,7 @@ def draw_curves(data: dict[str, np.ndarray]) -> Figure:
     figure, axes = new_figure("page", 0.6 + 1.2 * lines, nrows=lines, ncols=min(count, _COLUMNS), squeeze=False)
     for axis, row, mean in zip(axes.flat, data["rows"], data["mean"], strict=False):
         epochs = 1 + np.arange(np.isfinite(mean[0]).sum())
-        for (title, color), curve in zip(_COLORS.items(), mean, strict=True):
+        for (title, color), curve in zip(COLORS.items(), mean, strict=True):
             axis.plot(epochs, curve[: len(epochs)], "-", color=color, lw=0.7, label=title)
         axis.set(title=row)
         axis.xaxis.get_major_locator().set_params(integer=True)
@@ -65,7 +67,7 @@ def draw_curves(data: dict[str, np.ndarray]) -> Figure:
         axis.set(xlabel="epoch")
     for axis in axes[:, 0]:
         axis.set(ylabel="test error, %")
-    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=len(_COLORS))
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=len(COLORS))
     return figure
 
 

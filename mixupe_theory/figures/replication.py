@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from mixupe_theory.training.replication import Replication  # which needs the extra "train"
 
 
+_SHORT = {"mixup + clean forward": "control"}  # so that it fits above a panel
+
+
 def interval_data(replication: Replication) -> dict[str, np.ndarray]:
     """Differences of MixupE's variants to the baselines, in percentage points.
 
@@ -37,10 +40,11 @@ def interval_data(replication: Replication) -> dict[str, np.ndarray]:
 
 def draw_intervals(data: dict[str, np.ndarray]) -> Figure:
     """Draw :func:`interval_data`: one panel for each baseline. Left of the line MixupE's error is the lower one."""
-    rows, titles = len(data["rows"]), data["titles"]
-    figure, axes = new_figure("page", 1.5 + 0.2 * rows, ncols=len(data["baselines"]), sharex=True, sharey=True)
+    rows, titles, printed = len(data["rows"]), data["titles"], np.isfinite(data["deck"]).any()
+    height = 1.5 + 0.1 * rows * max(2, len(titles))
+    figure, axes = new_figure("page", height, ncols=len(data["baselines"]), sharex=True, sharey=True)
     markers, colors = "os^v", ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
-    gaps = 0.3 * (np.arange(len(titles)) - (len(titles) - 1) / 2)
+    gaps = min(0.3, 0.8 / len(titles)) * (np.arange(len(titles)) - (len(titles) - 1) / 2)
     for k, (axis, baseline) in enumerate(zip(axes, data["baselines"], strict=True)):
         for row in range(rows):
             if row % 2:
@@ -52,10 +56,10 @@ def draw_intervals(data: dict[str, np.ndarray]) -> Figure:
                 axis.plot(middle, row + gap, markers[j], color=colors[j], mfc=face, ms=4)
         axis.plot(data["deck"][:, k], range(rows), "D", color="k", mfc="none", ms=4.5, mew=0.9, ls="")
         axis.axvline(0, color="0.3", lw=0.8, ls="-")
-        axis.set(title=f"MixupE − {baseline}", xlabel="points of test error; left: MixupE better")
+        axis.set(title=f"MixupE − {_SHORT.get(baseline, baseline)}", xlabel="test error, points\nleft: MixupE better")
         axis.set_xscale("symlog", linthresh=1)  # linear up to 1: differences of 0.1 and intervals of 10 in one table
         axis.tick_params(axis="y", length=0)
-    reach = max(1.2, np.nanmax(np.abs(data["at"])), np.nanmax(np.abs(data["deck"]))) * 1.3
+    reach = 1.3 * np.nanmax(np.abs([1.2, *data["at"].flat, *data["deck"].flat]))
     ticks = [sign * size for sign in (-1, 1) for size in (0.5, 1, 3, 10, 30) if size < reach]
     axes[0].set(xlim=(-reach, reach), ylim=(rows - 0.5, -0.5))
     axes[0].set_yticks(range(rows), data["rows"])
@@ -65,9 +69,12 @@ def draw_intervals(data: dict[str, np.ndarray]) -> Figure:
         axes[0].plot([], [], marker=markers[j], ls="-", lw=1.2, ms=4, color=colors[j])[0] for j in range(len(titles))
     ]
     handles += [axes[0].plot([], [], "o", ls="", color="0.4", mfc=face, ms=4)[0] for face in ("0.4", "white")]
-    handles += axes[0].plot([], [], "D", color="k", mfc="none", ms=4.5, mew=0.9, ls="")
-    labels = [*titles, "significant after Holm", "not significant", "deck's difference"]
-    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), handlelength=1.5, columnspacing=1.2)
+    labels = [*titles, "significant after Holm", "not significant"]
+    if printed:
+        handles += axes[0].plot([], [], "D", color="k", mfc="none", ms=4.5, mew=0.9, ls="")
+        labels.append("deck's difference")
+    columns = len(labels) if len(labels) < 6 else 4
+    figure.legend(handles, labels, loc="outside lower center", ncols=columns, handlelength=1.5, columnspacing=1.2)
     return figure
 
 

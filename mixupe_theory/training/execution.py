@@ -16,6 +16,7 @@ from mixupe_theory import _validation as check
 from mixupe_theory.environment import environment
 from mixupe_theory.files import write_atomically
 from mixupe_theory.training import checkpoints, data, models, records
+from mixupe_theory.training.examination import examine
 from mixupe_theory.training.memory import keep_freed_memory
 from mixupe_theory.training.models.staged import Staged
 from mixupe_theory.training.ranks import Ranks
@@ -80,6 +81,8 @@ def execute(
         trainer.advance(after_step)
         keeper.save(trainer)
         record = records.record(trainer, begun_in, keeper.resumed)
+        if run.family == "images":
+            record["examination"] = examine(trainer.model, trainer.dataset, run, ranks)
         if ranks.rank == 0:
             write_atomically(own / "record.json", records.line(record).encode())
         return record

@@ -1,4 +1,4 @@
-"""From records of runs to test errors in percent: one sample for each data set, network and method.
+"""From records of runs to test errors in percent, or what else they hold: a sample for each method in each row.
 
 Which epoch's error counts is a choice, a "selection"; with folds it moves the result by more than methods do:
 
@@ -12,7 +12,7 @@ Which epoch's error counts is a choice, a "selection"; with folds it moves the r
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,20 +28,20 @@ _DIGITS = 12  # epochs whose mean errors agree so far are ties: sums of the same
 
 @dataclass(frozen=True)
 class Sample:
-    """Test errors of one method.
+    """What was measured on the runs of one method.
 
     Attributes:
         by: What the runs differ in: "seed" or "fold".
         units: Those seeds or folds, ascending, int64, (n,).
-        errors: Test error of each in percent, (n,).
-        ids: Of the records that the errors come from, ("nested": after the final runs the inner ones).
+        values: Of each, test errors in percent for example, (n,).
+        ids: Of the records that the values come from, ("nested": after the final runs the inner ones).
         overlap: n_test / n_train, on average over runs, where each run has a split of its own of the same data (folds,
             or splits by seed), so that training sets overlap; 0 where all runs have one split.
     """
 
     by: str
     units: np.ndarray
-    errors: np.ndarray
+    values: np.ndarray
     ids: tuple[str, ...]
     overlap: float
 
@@ -65,10 +65,39 @@ def errors(records: Iterable[dict], selection: str = "last") -> dict[tuple[str, 
         >>> record = {"id": "0", "run": run, "split": {"seed": 0, "train": 120, "test": 30}}
         >>> record["summary"] = {"last": {"test_error": 0.1}}
         >>> sample = errors([record])["iris", "mlp"]["ERM"]
-        >>> sample.by, sample.units.tolist(), sample.errors.tolist(), sample.overlap
+        >>> sample.by, sample.units.tolist(), sample.values.tolist(), sample.overlap
         ('seed', [0], [10.0], 0.0)
     """
     check.choice("selection", selection, SELECTIONS)
+
+    def read(name: str, entries: list[dict], inner: dict[tuple, list[dict]]) -> tuple[list, list[dict]]:
+        found, used = _errors(name, entries, selection, inner)
+        return [100 * error for error in found], used
+
+    return _samples(records, read)
+
+
+def measured(records: Iterable[dict], value: Callable[[dict], float]) -> dict[tuple[str, str], dict[str, Sample]]:
+    """The same of something else that the records of the final runs hold.
+
+    Args:
+        records: As :func:`mixupe_theory.training.records.read` returns them.
+        value: Reads it off a record.
+
+    Raises:
+        ValueError: As :func:`errors` does.
+
+    Example:
+        >>> run = Run(data="iris", model="mlp").as_dict()
+        >>> record = {"id": "0", "run": run, "split": {"seed": 0}, "epochs": [{"train_loss": 0.5}]}
+        >>> measured([record], lambda entry: entry["epochs"][-1]["train_loss"])["iris", "mlp"]["ERM"].values.tolist()
+        [0.5]
+    """
+    return _samples(records, lambda name, entries, inner: ([value(entry) for entry in entries], entries))
+
+
+def _samples(records: Iterable[dict], read: Callable) -> dict[tuple[str, str], dict[str, Sample]]:
+    """``read(name, entries, inner)`` gives the values of sorted entries, and the records they come from."""
     final: dict[tuple[str, str], dict[str, list[dict]]] = {}
     inner: dict[tuple, list[dict]] = {}
     for entry in records:
@@ -81,36 +110,41 @@ def errors(records: Iterable[dict], selection: str = "last") -> dict[tuple[str, 
     for (data, model), methods in final.items():
         _check_paired(f"{data}, {model}", methods)
         samples[data, model] = {
-            title: _sample(f"{data}, {model}, {title}", entries, selection, inner) for title, entries in methods.items()
+            title: _sample(f"{data}, {model}, {title}", entries, read, inner) for title, entries in methods.items()
         }
     return samples
 
 
-def _sample(name: str, entries: list[dict], selection: str, inner: dict[tuple, list[dict]]) -> Sample:
+def _sample(name: str, entries: list[dict], read: Callable, inner: dict[tuple, list[dict]]) -> Sample:
     _check_same(name, entries)
     by = _by(entries[0])
-    if selection in _OF_FOLDS and by != "fold":
-        raise ValueError(f"{name}: selection {selection!r} is for folds of cross-validation, these runs have none")
     entries = sorted(entries, key=lambda entry: entry["run"][by])
     units = np.array([entry["run"][by] for entry in entries])
     if len(set(units.tolist())) < len(units):
         twice = sorted({unit for unit in units.tolist() if (units == unit).sum() > 1})
         raise ValueError(f"{name}: each {by} must occur once, got {twice} more often; choose among the records first")
-    used = entries
+    values, used = read(name, entries, inner)
+    return Sample(by, units, np.array(values, dtype=float), tuple(e["id"] for e in used), _overlap(entries))
+
+
+def _errors(
+    name: str, entries: list[dict], selection: str, inner: dict[tuple, list[dict]]
+) -> tuple[list[float], list[dict]]:
+    """Test errors, fractions, and the records they come from."""
+    if selection in _OF_FOLDS and _by(entries[0]) != "fold":
+        raise ValueError(f"{name}: selection {selection!r} is for folds of cross-validation, these runs have none")
     if selection == "optimistic":
         curves = _curves(name, entries)
-        found = curves[:, curves.mean(0).round(_DIGITS).argmin()]
-    elif selection == "nested":
+        return list(curves[:, curves.mean(0).round(_DIGITS).argmin()]), entries
+    if selection == "nested":
         partners = [_partner(name, entry, inner) for entry in entries]
         curves, judged = _curves(name, entries), _curves(name, partners)
         if curves.shape != judged.shape:
             counts = f"{curves.shape[1]} and {judged.shape[1]}"
             raise ValueError(f"{name}: final and inner runs must have equally many epochs, got {counts}")
         found = [curve[_best_epoch(partner)] for curve, partner in zip(curves, partners, strict=True)]
-        used = entries + partners
-    else:
-        found = [entry["summary"][selection]["test_error"] for entry in entries]
-    return Sample(by, units, 100 * np.array(found, dtype=float), tuple(e["id"] for e in used), _overlap(entries))
+        return found, entries + partners
+    return [entry["summary"][selection]["test_error"] for entry in entries], entries
 
 
 def _by(entry: dict) -> str:

@@ -2,7 +2,8 @@
 
 A line holds ``id``; ``run``, the settings; ``split``, how the data was split, and its sizes; ``summary``; ``epochs``,
 with the loss and error on clean data of each; ``seconds``, spent in training and evaluation; ``resumed``, how often the
-run was taken up again; ``environment``, with the code's version. In a file epochs are columns, which take less
+run was taken up again; ``environment``, with the code's version; of images ``examination``, what is measured on the
+finished network (:mod:`mixupe_theory.training.examination`). In a file epochs are columns, which take less
 room: ``{"epoch": [0, 1], "test_error": [0.3, 0.1], ...}``; here they are a list with an entry for each epoch.
 """
 

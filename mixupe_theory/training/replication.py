@@ -16,8 +16,13 @@ from mixupe_theory.training.outcomes import Sample, errors
 from mixupe_theory.training.paired_tests import LEVEL, PairedTest, Ranks, paired_test, ranks, signed_rank
 from mixupe_theory.training.tabulation import interval
 
-BASELINES = {"ERM": "ERM", "mixup": "Mixup"}
-"""Titles of the methods that MixupE is compared with -> the deck's columns."""
+BASELINES = ("ERM", "mixup")
+"""Titles of the methods that MixupE is compared with, unless others are named."""
+
+_COLUMNS_OF_DECK = {"ERM": "ERM", "mixup": "Mixup", "manifold mixup": "Manifold Mixup"}
+
+CONTROL = "mixup + clean forward"
+"""Title of the control, to which MixupE may be compared as well; the deck has none."""
 
 METHOD = "MixupE"
 """How the titles of its variants begin, and the deck's column."""
@@ -25,14 +30,17 @@ METHOD = "MixupE"
 COLUMNS = {
     "ERM": "ERM",
     "mixup": "mixup",
+    "manifold mixup": "manifold",
     "MixupE deck": "MixupE deck",
+    "MixupE deck_detached": "detached",
+    "MixupE exact": "exact",
     "MixupE official_v3": "MixupE v3",
-    "mixup + clean forward": "control",
+    CONTROL: "control",
 }
 """Titles -> heads of our columns."""
 
 WIDTH = 150  # of the text, in characters
-_SIGNS = {"ERM": "e", "mixup": "m"}
+_SIGNS = {"ERM": "e", "mixup": "m", "manifold mixup": "h", CONTROL: "c"}
 
 
 @dataclass(frozen=True)
@@ -81,7 +89,7 @@ class RowComparison:
         baseline: "ERM" or "mixup".
         test: Ours, in percentage points.
         p_holm: Its p-value after Holm's correction over all comparisons of the table.
-        deck: The difference of the deck's printed means.
+        deck: The difference of the deck's printed means; NaN where it prints none.
     """
 
     row: str
@@ -105,7 +113,7 @@ class Replication:
         table: The deck's.
         selection: Of the epoch, see :mod:`mixupe_theory.training.outcomes`.
         rows: What was run, by the deck's rows, in its order.
-        deck: The deck's cells: row -> column -> cell.
+        deck: The deck's cells: row -> column -> cell; no columns where the row is not the deck's.
         ours: Our cells: row -> title -> cell; no titles where the row is absent.
         samples: The runs' errors behind them, likewise.
         comparisons: Of each variant of MixupE with ERM and mixup, where there are two runs or more.
@@ -127,8 +135,8 @@ class Replication:
 
     @property
     def ranked(self) -> tuple[str, ...]:
-        """ERM, mixup and MixupE: a control is no competitor, and without BatchNorm it is mixup once more."""
-        return tuple(title for title in self.titles if title in BASELINES or title.startswith(METHOD))
+        """All but the control, which is no competitor, and without BatchNorm is mixup once more."""
+        return tuple(title for title in self.titles if title != CONTROL)
 
     def means(self, titles: Sequence[str]) -> np.ndarray:
         """Mean errors in the rows that have a number of each of these titles, (rows, titles)."""
@@ -141,7 +149,8 @@ class Replication:
         Raises:
             ValueError: If there are fewer than two such rows, or than three methods.
         """
-        return ranks(self.ranked, self.means(self.ranked))
+        sign = 1 if self.table.lower_is_better else -1
+        return ranks(self.ranked, sign * self.means(self.ranked))
 
     def signed_rank(self, title: str, baseline: str) -> float:
         """Wilcoxon's test of two methods over the rows that have both."""
@@ -157,24 +166,31 @@ class Replication:
         kinds = {(s.by, *s.units.tolist(), s.overlap > 0) for cells in rows for s in (cells[title], cells[baseline])}
         if len(kinds) != 1 or len(rows[0][title].units) < 2:
             return None
-        first, second = (np.mean([cells[t].errors for cells in rows], axis=0) for t in (title, baseline))
+        first, second = (np.mean([cells[t].values for cells in rows], axis=0) for t in (title, baseline))
         return paired_test(first, second, float(np.mean([cells[title].overlap for cells in rows])))
 
 
-def replicate(table: Table, rows: Mapping[str, Row], records: Iterable[dict], selection: str = "last") -> Replication:
+def replicate(
+    table: Table,
+    rows: Mapping[str, Row],
+    records: Iterable[dict],
+    selection: str = "last",
+    baselines: Sequence[str] = BASELINES,
+) -> Replication:
     """Set our errors beside a table of the deck.
 
-    Each variant of MixupE is compared with ERM and with mixup by the paired t test over seeds or folds, with Nadeau and
+    Each variant of MixupE is compared with the baselines by the paired t test over seeds or folds, with Nadeau and
     Bengio's variance where each run has a split of its own; Holm's correction goes over all comparisons of the table.
 
     Args:
-        table: One of :data:`mixupe_theory.tables_data.TABLES` that prints errors with ±.
-        rows: For each of its rows what was run, or why nothing was.
+        table: One of :data:`mixupe_theory.tables_data.TABLES` that prints errors.
+        rows: For each of its rows what was run, or why nothing was; rows that are not the deck's may follow.
         records: Of all runs; those that belong to no row are left out.
         selection: Of the epoch, one of :data:`mixupe_theory.training.outcomes.SELECTIONS`.
+        baselines: Titles of the methods that MixupE is compared with, where a row has them.
 
     Raises:
-        ValueError: If the table prints no errors with ±; if rows are not the table's; if a row that is not absent has
+        ValueError: If the table prints no errors; if one of its rows is missing; if a row that is not absent has
             no final runs, or no ERM or mixup to compare a variant of MixupE with, or other seeds or folds than these;
             or as :func:`mixupe_theory.training.outcomes.errors` does.
 
@@ -184,23 +200,36 @@ def replicate(table: Table, rows: Mapping[str, Row], records: Iterable[dict], se
         >>> print(as_text(replicate(SPEECH, rows, [])).splitlines()[-1])
         no numbers of ours: LeNet, VGG-11, VGG-13 (not trained yet)
     """
-    if table.spread_unit is None or not table.lower_is_better:
-        raise ValueError(f"table must print errors with ±, {table.id!r} does not")
-    if rows.keys() != table.rows.keys():
-        differing = sorted(rows.keys() ^ table.rows.keys())
-        raise ValueError(f"rows must be those of table {table.id!r}, missing or too many: {differing}")
-    rows = {name: rows[name] for name in table.rows}
+    if not table.lower_is_better:
+        raise ValueError(f"table must print errors, {table.id!r} does not")
+    if missing := sorted(table.rows.keys() - rows.keys()):
+        raise ValueError(f"rows must have all those of table {table.id!r}, missing: {missing}")
+    rows = {name: rows[name] for name in table.rows} | rows
     wanted = {(row.data, row.model) for row in rows.values() if not row.absent}
     chosen = [entry for entry in records if (entry["run"]["data"], entry["run"]["model"]) in wanted]
     found = errors(chosen, selection)
     samples = {name: {} if row.absent else _samples(name, row, found) for name, row in rows.items()}
-    unit = SPREAD_UNITS[table.spread_unit]
+    return compare(table, rows, samples, selection, baselines)
+
+
+def compare(
+    table: Table,
+    rows: Mapping[str, Row],
+    samples: Mapping[str, Mapping[str, Sample]],
+    selection: str,
+    baselines: Sequence[str] = BASELINES,
+) -> Replication:
+    """The same from samples of what the table prints: row -> title -> sample."""
+    unit = 1.0 if table.spread_unit is None else SPREAD_UNITS[table.spread_unit]
     deck = {
-        name: {column: Cell(mean, unit * spread, table.runs) for column, (mean, spread) in cells.items()}
-        for name, cells in table.rows.items()
+        name: {
+            column: Cell(mean, float("nan") if spread is None else unit * spread, table.runs)
+            for column, (mean, spread) in table.rows.get(name, {}).items()
+        }
+        for name in rows
     }
     ours = {name: {title: _cell(sample) for title, sample in cells.items()} for name, cells in samples.items()}
-    return Replication(table, selection, rows, deck, ours, samples, _compare(samples, deck))
+    return Replication(table, selection, rows, deck, ours, samples, _compare(samples, deck, baselines))
 
 
 def _samples(name: str, row: Row, found: dict[tuple[str, str], dict[str, Sample]]) -> dict[str, Sample]:
@@ -216,22 +245,31 @@ def _samples(name: str, row: Row, found: dict[tuple[str, str], dict[str, Sample]
 
 
 def _cell(sample: Sample) -> Cell:
-    return Cell(*interval(sample.errors), len(sample.units), sample.ids)
+    return Cell(*interval(sample.values), len(sample.units), sample.ids)
 
 
-def _compare(samples: dict[str, dict[str, Sample]], deck: dict[str, dict[str, Cell]]) -> tuple[RowComparison, ...]:
+def _compare(
+    samples: dict[str, dict[str, Sample]], deck: dict[str, dict[str, Cell]], baselines: Sequence[str]
+) -> tuple[RowComparison, ...]:
     pairs = [
-        (name, title, baseline, paired_test(sample.errors, cells[baseline].errors, sample.overlap))
+        (name, title, baseline, paired_test(sample.values, cells[baseline].values, sample.overlap))
         for name, cells in samples.items()
         for title, sample in cells.items()
         if title.startswith(METHOD) and len(sample.units) > 1
-        for baseline in BASELINES
+        for baseline in baselines
+        if baseline in cells
     ]
     adjusted = holm([test.p for *_, test in pairs]) if pairs else []
     return tuple(
-        RowComparison(*pair, float(p), deck[pair[0]][METHOD].mean - deck[pair[0]][BASELINES[pair[2]]].mean)
+        RowComparison(*pair, float(p), _printed(deck[pair[0]], pair[2]))
         for pair, p in zip(pairs, adjusted, strict=True)
     )
+
+
+def _printed(cells: dict[str, Cell], baseline: str) -> float:
+    """The difference of the deck's printed means; NaN where it prints none."""
+    names = (METHOD, _COLUMNS_OF_DECK.get(baseline))
+    return cells[names[0]].mean - cells[names[1]].mean if cells.keys() >= set(names) else float("nan")
 
 
 def as_text(replication: Replication) -> str:
@@ -262,7 +300,7 @@ def _cells(replication: Replication) -> list[list[str]]:
             marks[c.row, c.title] = marks.get((c.row, c.title), " ") + sign + _SIGNS[c.baseline]
     table = []
     for name, cells in replication.ours.items():
-        printed = [str(replication.deck[name][column]) for column in replication.table.methods]
+        printed = [str(replication.deck[name].get(column, "–")) for column in replication.table.methods]
         own = [f"{cells[t]}{marks.get((name, t), '')}" if t in cells else "–" for t in replication.titles]
         counts = {str(cell.n) for cell in cells.values()}
         table.append([name, *printed, *own, "".join(counts) or "–"])
@@ -272,13 +310,13 @@ def _cells(replication: Replication) -> list[list[str]]:
 def _notes(replication: Replication) -> list[str]:
     notes = []
     if replication.titles:
-        notes.append(
-            f"deck: ± as printed, in points; ours: epoch by {replication.selection!r}, ± half a 95 % interval (Student)"
-        )
+        deck = "deck: ± as printed, in points; " if replication.table.spread_unit else ""
+        notes.append(f"{deck}ours: epoch by {replication.selection!r}, ± half a 95 % interval (Student)")
     if found := replication.comparisons:
+        against = {c.baseline: f"{_SIGNS[c.baseline]} {COLUMNS[c.baseline]}" for c in found}
         notes.append(
-            f"paired t tests, significant at 5 % after Holm over {len(found)} comparisons: −e, −m error below ERM's, "
-            "mixup's; +e, +m above"
+            f"paired t tests, significant at 5 % after Holm over {len(found)} comparisons: − below, + above that of "
+            f"{', '.join(against.values())}"
         )
         pairs = dict.fromkeys((c.title, c.baseline) for c in found)
         notes += [_against(replication, *pair) for pair in sorted(pairs, key=lambda pair: pair[1])]

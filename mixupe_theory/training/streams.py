@@ -14,7 +14,7 @@ import torch
 
 from mixupe_theory import _validation as check
 
-PURPOSES = ("initialization", "order", "augmentation", "mixing", "dropout")
+PURPOSES = ("initialization", "order", "augmentation", "mixing", "dropout", "deformation")
 
 
 def stream(seed: int, purpose: str, *position: int) -> np.random.Generator:

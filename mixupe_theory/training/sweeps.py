@@ -6,7 +6,7 @@ import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import joblib
@@ -16,6 +16,7 @@ from tqdm.auto import tqdm
 
 from mixupe_theory import _validation as check
 from mixupe_theory.training import records
+from mixupe_theory.training.budget import Budget
 from mixupe_theory.training.execution import execute
 from mixupe_theory.training.ranks import Ranks
 from mixupe_theory.training.runs import Run
@@ -35,10 +36,12 @@ class Outcome:
     Attributes:
         records: Of the runs asked for that are finished, in the order asked for.
         failures: Of each run that failed, why.
+        left: Runs for which there was no time.
     """
 
     records: list[dict]
     failures: list[str]
+    left: list[Run] = field(default_factory=list)
 
 
 def sweep(
@@ -51,6 +54,7 @@ def sweep(
     ranks: Ranks = Ranks(),  # noqa: B008 - frozen
     together: bool = False,
     brief: bool = False,
+    budget: Budget | None = None,
     **settings,
 ) -> Outcome:
     """Do the runs that are not recorded yet, and record each as soon as it is finished.
@@ -68,6 +72,7 @@ def sweep(
         together: Whether runs of one data set and network are trained as a stack, in one process
             (:mod:`mixupe_theory.training.stacks`): for small networks many times faster.
         brief: Whether records are added without their epochs, as will do for trials.
+        budget: Where given, a run is begun only if there is time for all of it; for single runs.
         **settings: As in :func:`mixupe_theory.training.execution.execute`.
 
     Raises:
@@ -81,11 +86,13 @@ def sweep(
         raise ValueError("workers must be 1 and dask None under torchrun, whose processes share each batch")
     if together and (ranks.size > 1 or settings.pop("fast", False)):
         raise ValueError("together must be False under torchrun and with fast")
+    if together and budget:
+        raise ValueError("budget must be None for runs that are trained together")
     recorded = folder / RECORDS if recorded is None else recorded
     unique = {run.id: run for run in runs}
     done = {entry["id"] for entry in records.read(recorded)}
     pending = [run for key, run in unique.items() if key not in done]
-    jobs = _stacks(pending) if together else pending
+    jobs = _stacks(pending) if together else budget.fitting(pending) if budget else pending
     if workers == 1 and not dask:
         attempts = (_attempt(job, folder, ranks, bar=ranks.rank == 0, **settings) for job in jobs)
     else:
@@ -98,10 +105,13 @@ def sweep(
             done = [found for found in attempt if not isinstance(found, str)]
             if done and ranks.rank == 0:
                 records.add(recorded, [found | {"epochs": []} for found in done] if brief else done)
+            if budget and done:
+                budget.ended(Run.from_dict(done[0]["run"]))
             bar.update(len(attempt))
     ranks.wait()  # for the first, which writes
     finished = {entry["id"]: entry for entry in records.read(recorded)}
-    return Outcome([finished[key] for key in unique if key in finished], failures)
+    found = [finished[key] for key in unique if key in finished]
+    return Outcome(found, failures, budget.left if budget else [])
 
 
 def _stacks(runs: list[Run]) -> list[list[Run]]:
@@ -155,7 +165,7 @@ def _limited(run: Run) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _side_by_side(jobs: list, folder: Path, workers: int, dask: str | None, settings: dict) -> Iterator:
+def _side_by_side(jobs: Iterable, folder: Path, workers: int, dask: str | None, settings: dict) -> Iterator:
     """The runs' records, or why they failed, as they come."""
     with ExitStack() as stack, warnings.catch_warnings():
         if dask:
@@ -165,7 +175,7 @@ def _side_by_side(jobs: list, folder: Path, workers: int, dask: str | None, sett
         else:  # each worker gets its share of the cores
             stack.enter_context(joblib.parallel_config("loky"))
             parent = os.getpid()
-        parallel = joblib.Parallel(workers, return_as="generator_unordered", batch_size=1, pre_dispatch="all")
+        parallel = joblib.Parallel(workers, return_as="generator_unordered", batch_size=1, pre_dispatch="n_jobs")
         # each worker keeps its freed memory, which looks like a leak to loky: it takes another and says so
         warnings.filterwarnings("ignore", "A worker stopped while some jobs", UserWarning)
         try:

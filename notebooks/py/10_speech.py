@@ -142,7 +142,7 @@ for selection in ("last", "best"):
 # %%
 samples = found.samples["VGG-11"]
 for title, baseline in (("mixup + clean forward", "mixup"), ("MixupE deck", "mixup + clean forward")):
-    test = paired_test(samples[title].errors, samples[baseline].errors, samples[title].overlap)
+    test = paired_test(samples[title].values, samples[baseline].values, samples[title].overlap)
     print(f"VGG-11: {title} - {baseline} {test.difference:+.2f} ± {test.half_width:.2f} points, p = {test.p:.2f}")
 
 # %% [markdown]

@@ -88,7 +88,7 @@ def shortened(records: Iterable[dict], selection: str) -> dict[str, dict[str, Pa
     )
     return {
         name: {
-            title: paired_test(sample.errors, full[name, "gin"][title].errors, sample.overlap)
+            title: paired_test(sample.values, full[name, "gin"][title].values, sample.overlap)
             for title, sample in few[name, "gin"].items()
         }
         for name in FULL

@@ -10,7 +10,7 @@ from mixupe_theory import paths
 from mixupe_theory.tables_data import Table
 from mixupe_theory.training import data, records
 from mixupe_theory.training.grids import choose
-from mixupe_theory.training.replication import Replication, Row, replicate
+from mixupe_theory.training.replication import BASELINES, Replication, Row, replicate
 from mixupe_theory.training.runs import Run
 
 
@@ -25,7 +25,11 @@ class Study:
         choose: Share of the training part, held out, on which they are chosen; None where there is nothing to choose.
         together: Whether runs are trained as stacks.
         selections: How errors are read off runs (:mod:`mixupe_theory.training.outcomes`), the main way first.
+        baselines: Titles of what MixupE is compared with.
         main: Whether a run is behind the table; others are for a comparison of the study's own.
+        cost: About how many seconds a run takes on the machine that the study is for; None for runs that are trained
+            together, or where nobody measured it.
+        fast: Whether runs are trained the fast way where there is a GPU.
     """
 
     table: Table
@@ -34,7 +38,10 @@ class Study:
     choose: float | None = None
     together: bool = False
     selections: tuple[str, ...] = ("last",)
+    baselines: tuple[str, ...] = BASELINES
     main: Callable[[Run], bool] = lambda run: True
+    cost: Callable[[Run], float] | None = None
+    fast: bool = False
 
     @cached_property
     def runs(self) -> list[Run]:
@@ -102,4 +109,5 @@ def replication(study: Study, entries: Iterable[dict], selection: str | None = N
         else:  # only the chosen settings have final runs, all of them recorded at once
             complete = any(not run.held_out for run in found)
         rows[title] = replace(row, absent="" if complete else row.absent or "not yet run")
-    return replicate(study.table, rows, [entry for _, entry in own], selection or study.selections[0])
+    own = [entry for _, entry in own]
+    return replicate(study.table, rows, own, selection or study.selections[0], study.baselines)
