@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mixupe_theory.cli_training import add_places, report
 
+if TYPE_CHECKING:
+    from mixupe_theory.training.replication import Replication  # which needs the extra "train"
+
 NAMES = ("tabular", "graphs", "speech", "images", "images-small")
+_EXAMINED = ("images", "images-small")  # their runs are behind the table of robustness
+_TABLES = (*NAMES, "robustness")
 
 
 def add_study(parser: argparse.ArgumentParser) -> None:
@@ -33,7 +40,7 @@ def add_study(parser: argparse.ArgumentParser) -> None:
 def add_tables(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of ``tables``."""
     parser.set_defaults(run=tables)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"{', '.join(NAMES)} (default: all)")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"{', '.join(_TABLES)} (default: all)")
     parser.add_argument("--records", type=Path, metavar="FOLDER", help="of NAME.jsonl (default: the committed ones)")
 
 
@@ -90,11 +97,24 @@ def tables(arguments: argparse.Namespace) -> int:
     from mixupe_theory import _validation as check
     from mixupe_theory.training import records
     from mixupe_theory.training.replication import as_text
+    from mixupe_theory.training.robustness import robustness
     from mixupe_theory.training.studies import STUDIES, recorded, replication
 
-    for name in arguments.names or NAMES:
-        study = STUDIES[check.choice("name", name, NAMES)]
-        found = records.read(arguments.records / f"{name}.jsonl") if arguments.records else recorded(study)
-        for selection in study.selections:
-            print(as_text(replication(study, found, selection)), end="\n\n")
+    def read(name: str) -> list[dict]:
+        return records.read(arguments.records / f"{name}.jsonl") if arguments.records else recorded(STUDIES[name])
+
+    def tables_of(name: str) -> Iterator[Replication]:
+        if name in STUDIES:
+            found = read(name)
+            yield from (replication(STUDIES[name], found, selection) for selection in STUDIES[name].selections)
+            return
+        for study in map(STUDIES.get, _EXAMINED):
+            found = read(study.table.id)
+            for title, cells in replication(study, found).ours.items():
+                if cells:
+                    yield robustness(found, study.rows[title].data, study.rows[title].model)
+
+    for name in arguments.names or _TABLES:
+        for table in tables_of(check.choice("name", name, _TABLES)):
+            print(as_text(table), end="\n\n")
     return 0

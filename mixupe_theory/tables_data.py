@@ -22,7 +22,7 @@ class Table:
         slide: Title of the deck's slide.
         runs_statement: What the deck prints about the number of runs; empty where it prints nothing.
         runs: That number, or None.
-        unit: Of the means: "test error (%)" or "test accuracy (%)".
+        unit: Of the means: "test error (%)" or "test accuracy (%)"; what it is, its unit in parentheses.
         spread_unit: Of the numbers after ±, as we read them: "percent", or "fraction" (0.06 is 6 percentage points),
             see the claim "tables.graph-units"; None where no ± is printed.
         methods: Columns, in the deck's order.
@@ -42,9 +42,15 @@ class Table:
     printed_as: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
     @property
-    def lower_is_better(self) -> bool:
-        """Whether the table prints errors."""
-        return "error" in self.unit
+    def lower_is_better(self) -> bool | None:
+        """True of errors, False of accuracies, None of anything else."""
+        return True if "error" in self.unit else False if "accuracy" in self.unit else None
+
+    @property
+    def difference_unit(self) -> str:
+        """Of differences of means: "points" where these are in percent."""
+        unit = self.unit.partition("(")[2].rstrip(")")
+        return "points" if unit == "%" else unit
 
 
 def _rows(methods: tuple[str, ...], printed: dict[str, tuple]) -> Mapping[str, Mapping[str, Cell]]:

@@ -39,5 +39,6 @@ def _record(run, generator):
                 "confidence": confidence.tolist(),
                 "correct": generator.binomial(predictions, 0.9 * (np.arange(BINS) + 0.5) / BINS).tolist(),
             },
+            "logits": dict(zip(("entropy", "q_hat", "abs_q_hat", "margin"), generator.uniform(size=4), strict=True)),
         },
     }

@@ -8,7 +8,9 @@ from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 
+import numpy as np
 import pytest
+from image_cases import image_records
 from training_cases import register
 
 from mixupe_theory import cli
@@ -188,8 +190,21 @@ def test_the_command_lists_and_chooses_rows(capsys, tmp_path, monkeypatch):
 def test_tables_shows_what_is_recorded(capsys, tmp_path):
     assert cli.main(["tables", "speech", "--records", str(tmp_path)]) == 0
     assert "no numbers of ours: LeNet, VGG-11, VGG-13 (not yet run)" in capsys.readouterr().out
-    assert cli.main(["tables", "robustness"]) == 2
+    assert cli.main(["tables", "sharpness"]) == 2
     assert "name must be one of" in capsys.readouterr().err
+
+
+def test_tables_of_robustness_for_each_row_that_is_complete(capsys, tmp_path):
+    """One seed of the last row is missing."""
+    *entries, _ = image_records(np.random.default_rng(0))
+    records.add(tmp_path / "images-small.jsonl", entries)
+    assert cli.main(["tables", "robustness", "--records", str(tmp_path)]) == 0
+    text = capsys.readouterr().out
+    titles = [line for line in text.splitlines() if line.startswith("Novel deformations")]
+    assert [line.partition("ours: ")[2] for line in titles] == [
+        f"lenet on {data}, test accuracy (%)" for data in ("cifar10", "cifar100")
+    ]
+    assert text.count("Zoom Out (140% rescale)") == 2
 
 
 def test_committed_records_are_the_study_s(study):

@@ -84,25 +84,14 @@ def calibration_data(records: Iterable[dict], rows: Mapping[str, Row]) -> dict[s
         ``rows``, ``titles``: names; ``mean`` over seeds and ``half`` of its 95 % interval, (measures, rows, titles), of
         the expected calibration error and of the mean confidence minus the accuracy.
     """
-    from mixupe_theory.training.calibration import Calibration
-    from mixupe_theory.training.outcomes import measured
-    from mixupe_theory.training.replication import COLUMNS
-    from mixupe_theory.training.tabulation import interval
+    from mixupe_theory.training.measures import measure
 
     records = list(records)
-    found = [
-        measured(records, lambda entry, name=name: 100 * getattr(Calibration.recorded(entry), name))
-        for name in _MEASURES
-    ]
-    titles = [t for t in COLUMNS if all(t in found[0][row.data, row.model] for row in rows.values())]
-    at = np.array(
-        [
-            [[interval(of[row.data, row.model][title].values) for title in titles] for row in rows.values()]
-            for of in found
-        ]
-    )
+    found = [measure(records, rows, name) for name in _MEASURES]
+    titles = [title for title in found[0].titles if all(title in cells for cells in found[0].ours.values())]
+    at = [[[(cells[t].mean, cells[t].spread) for t in titles] for cells in of.ours.values()] for of in found]
     names = {"rows": np.array(list(rows)), "titles": np.array(titles)}
-    return names | {"mean": at[..., 0], "half": at[..., 1]}
+    return names | {"mean": np.array(at)[..., 0], "half": np.array(at)[..., 1]}
 
 
 def draw_calibration(data: dict[str, np.ndarray]) -> Figure:

@@ -320,7 +320,8 @@ def _notes(replication: Replication) -> list[str]:
         )
         pairs = dict.fromkeys((c.title, c.baseline) for c in found)
         notes += [_against(replication, *pair) for pair in sorted(pairs, key=lambda pair: pair[1])]
-    if len(replication.ranked) > 2 and len(replication.means(replication.ranked)) > 1:
+    rankable = replication.table.lower_is_better is not None and len(replication.ranked) > 2
+    if rankable and len(replication.means(replication.ranked)) > 1:
         by_rank = replication.ranks()
         listed = ", ".join(f"{COLUMNS.get(t, t)} {r:.2f}" for t, r in zip(by_rank.titles, by_rank.average, strict=True))
         notes.append(
@@ -343,5 +344,6 @@ def _against(replication: Replication, title: str, baseline: str) -> str:
     )
     if test := replication.on_average(title, baseline):
         difference = f"{test.difference:+.2f}".replace("-", "−")
-        text += f"; on average over rows {difference} ± {test.half_width:.2f} points, p = {test.p:.2g}"
+        unit = "" if replication.table.difference_unit == "1" else f" {replication.table.difference_unit}"
+        text += f"; on average over rows {difference} ± {test.half_width:.2f}{unit}, p = {test.p:.2g}"
     return text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from mixupe_theory.tables_data import TABLES
 from mixupe_theory.training.outcomes import measured
@@ -30,7 +31,8 @@ def robustness(records: Iterable[dict], data: str, model: str) -> Replication:
         raise ValueError(f"records must have examined runs of {model} on {data}, got {len(own)} runs of it")
     rows = {name: Row(data, model) for name in (CLEAN, *TABLES["robustness"].rows)}
     samples = {name: measured(own, lambda entry, name=name: _accuracy(entry, name))[data, model] for name in rows}
-    return compare(TABLES["robustness"], rows, samples, "last", BASELINES)
+    deck = TABLES["robustness"]
+    return compare(replace(deck, title=f"{deck.title}; ours: {model} on {data}"), rows, samples, "last", BASELINES)
 
 
 def _accuracy(entry: dict, name: str) -> float:
