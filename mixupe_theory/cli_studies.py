@@ -49,7 +49,7 @@ def study(arguments: argparse.Namespace) -> int:
     from mixupe_theory.training import records
     from mixupe_theory.training.budget import Budget
     from mixupe_theory.training.execution import chosen_device
-    from mixupe_theory.training.replication import as_text
+    from mixupe_theory.training.replication_text import as_text
     from mixupe_theory.training.studies import STUDIES, at_hand, conduct, replication
     from mixupe_theory.training.sweeps import RECORDS, sweep
 
@@ -96,7 +96,7 @@ def tables(arguments: argparse.Namespace) -> int:
     """Run ``mixupe-theory tables``."""
     from mixupe_theory import _validation as check
     from mixupe_theory.training import records
-    from mixupe_theory.training.replication import as_text
+    from mixupe_theory.training.replication_text import as_text
     from mixupe_theory.training.robustness import robustness
     from mixupe_theory.training.studies import STUDIES, recorded, replication
 

@@ -6,7 +6,8 @@ from image_cases import STUDY, TEST, image_records
 
 from mixupe_theory.training.measures import MEASURES, measure
 from mixupe_theory.training.paired_tests import paired_test
-from mixupe_theory.training.replication import Row, as_text
+from mixupe_theory.training.replication import Row
+from mixupe_theory.training.replication_text import as_text
 from mixupe_theory.training.runs import Run
 
 PLANTED = 0.5

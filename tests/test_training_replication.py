@@ -19,7 +19,8 @@ from mixupe_theory.plotting import save_figure
 from mixupe_theory.summary_tests import holm
 from mixupe_theory.tables_data import GRAPHS, ROBUSTNESS, TABULAR
 from mixupe_theory.training.paired_tests import paired_test
-from mixupe_theory.training.replication import WIDTH, Row, as_markdown, as_text, replicate
+from mixupe_theory.training.replication import Row, replicate
+from mixupe_theory.training.replication_text import WIDTH, as_markdown, as_text
 
 SHIFTS = {"ERM": 0.0, "mixup": -0.02, "MixupE deck": -0.04, "MixupE official_v3": -0.02, "mixup + clean forward": -0.02}
 RECORDS = table(SHIFTS)

@@ -9,12 +9,11 @@ from mixupe_theory.tables_data import TABLES
 from mixupe_theory.training.outcomes import measured
 from mixupe_theory.training.replication import Replication, Row, compare
 
-CLEAN = "none (clean images)"
 BASELINES = ("mixup", "manifold mixup")  # the deck's
 
 
 def robustness(records: Iterable[dict], data: str, model: str) -> Replication:
-    """Our accuracies beside the deck's, row by row, after the last epoch; the first row is of clean images.
+    """Our accuracies beside the deck's, row by row, after the last epoch.
 
     Args:
         records: With examinations (:mod:`mixupe_theory.training.examination`); those of other data and networks are
@@ -29,14 +28,12 @@ def robustness(records: Iterable[dict], data: str, model: str) -> Replication:
     own = [entry for entry in records if (entry["run"]["data"], entry["run"]["model"]) == (data, model)]
     if not own or not all("examination" in entry for entry in own):
         raise ValueError(f"records must have examined runs of {model} on {data}, got {len(own)} runs of it")
-    rows = {name: Row(data, model) for name in (CLEAN, *TABLES["robustness"].rows)}
-    samples = {name: measured(own, lambda entry, name=name: _accuracy(entry, name))[data, model] for name in rows}
     deck = TABLES["robustness"]
+    rows = {name: Row(data, model) for name in deck.rows}
+    samples = {name: measured(own, lambda entry, name=name: _accuracy(entry, name))[data, model] for name in rows}
     return compare(replace(deck, title=f"{deck.title}; ours: {model} on {data}"), rows, samples, "last", BASELINES)
 
 
 def _accuracy(entry: dict, name: str) -> float:
     """In percent."""
-    if name == CLEAN:
-        return 100 * (1 - entry["summary"]["last"]["test_error"])
     return 100 * (1 - entry["examination"]["deformations"][name])

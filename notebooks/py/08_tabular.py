@@ -45,7 +45,7 @@ from IPython.display import Markdown
 from mixupe_theory import report
 from mixupe_theory.claims import recompute, select
 from mixupe_theory.figures import regenerate
-from mixupe_theory.training.replication import as_markdown
+from mixupe_theory.training.replication_text import as_markdown
 from mixupe_theory.training.studies import STUDIES, live, recorded, replication
 
 # %% [markdown]

@@ -49,7 +49,7 @@ from tabulate import tabulate
 from mixupe_theory import report
 from mixupe_theory.claims import recompute, select
 from mixupe_theory.figures import regenerate
-from mixupe_theory.training.replication import as_markdown
+from mixupe_theory.training.replication_text import as_markdown
 from mixupe_theory.training.studies import STUDIES, live, recorded, replication
 from mixupe_theory.training.studies.graphs import shortened
 

@@ -51,7 +51,7 @@ from mixupe_theory import report
 from mixupe_theory.claims import recompute, select
 from mixupe_theory.figures import regenerate
 from mixupe_theory.training.paired_tests import paired_test
-from mixupe_theory.training.replication import as_markdown
+from mixupe_theory.training.replication_text import as_markdown
 from mixupe_theory.training.studies import STUDIES, live, recorded, replication
 
 # %% [markdown]
