@@ -27,7 +27,9 @@ def add_study(parser: argparse.ArgumentParser) -> None:
         help="the table: tabular (4), graphs (6), speech (5), images (for a GPU), images-small (for a CPU)",
     )
     parser.add_argument("--only", nargs="+", metavar="NAME", help="only these data sets or networks, as in iris vgg11")
-    parser.add_argument("--list", action="store_true", help="print the runs, train nothing")
+    parser.add_argument(
+        "--list", action="store_true", help="print the runs and, of images, how long each should take; train nothing"
+    )
     parser.add_argument(
         "--minutes",
         type=float,
@@ -67,7 +69,10 @@ def study(arguments: argparse.Namespace) -> int:
             raise ValueError(f"only must name some of {', '.join(sorted(known))}, got {', '.join(sorted(unknown))}")
         runs = [run for run in runs if {run.data, run.model} & set(arguments.only)]
     if arguments.list:
-        print("\n".join(f"{run.id}  {run}" for run in runs))
+        for run in runs:
+            print(
+                f"{run.id}  {run}", *([f"about {chosen.cost(run) / 60:.1f} minutes"] if chosen.cost else []), sep="  "
+            )
         return 0
     recorded = arguments.records or arguments.out / RECORDS
     runs, missing = at_hand(runs, {entry["run"]["data"] for entry in records.read(recorded)})

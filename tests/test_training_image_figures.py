@@ -12,10 +12,12 @@ from mixupe_theory.figures.calibration import (
     draw_reliability,
     reliability_data,
 )
+from mixupe_theory.figures.deformations import deformations_data, draw_deformations
 from mixupe_theory.figures.losses import draw_losses, losses_data
 from mixupe_theory.figures.replication import draw_intervals, interval_data
 from mixupe_theory.figures.robustness import LOST, draw_robustness, robustness_data
 from mixupe_theory.plotting import save_figure
+from mixupe_theory.tables_data import ROBUSTNESS
 from mixupe_theory.training.robustness import robustness
 from mixupe_theory.training.runs import Run
 from mixupe_theory.training.studies import replication
@@ -94,6 +96,16 @@ def test_robustness(records, tmp_path):
     marked = [row.removesuffix(LOST) for row in data["rows"] if row.endswith(LOST)]
     assert marked == ["Shearing U(-57.3, 57.3)", "Zoom Out (120% rescale)", "Zoom Out (140% rescale)"]
     save_figure("toy_robustness", data, draw_robustness, folder=tmp_path)
+
+
+def test_deformations(tmp_path):
+    """No row leaves the image as it is; zooming in fills it, all others leave a corner empty."""
+    data = deformations_data()
+    assert data["rows"].tolist() == ["none", *ROBUSTNESS.rows]
+    for name, image in zip(data["rows"][1:], data["images"][1:], strict=True):
+        assert (image != data["images"][0]).mean() > 0.1
+        assert (image == 0).any() == (not name.startswith("Zoom In"))
+    save_figure("toy_deformations", data, draw_deformations, folder=tmp_path)
 
 
 def test_intervals_of_a_table_that_is_not_the_deck_s(records, tmp_path):

@@ -105,6 +105,8 @@ def test_rows_together(replication):
     assert test.p_plain == pytest.approx(stats.ttest_rel(first, second).pvalue)
     assert test.half_width == pytest.approx(2.776445 * d.std(ddof=1) * np.sqrt(1 / 5 + 30 / 120), rel=1e-6)
     assert test.p < 0.05 < replication.on_average("MixupE official_v3", "mixup").p  # planted, and not planted
+    alone = replication.on_average("MixupE deck", "ERM", ["CMC"])
+    assert alone == next(c.test for c in replication.comparisons if (c.row, c.title) == ("CMC", "MixupE deck"))
     fewer = [e for e in RECORDS if e["run"]["data"] != "cmc" or e["run"]["seed"]]
     assert replicate(TABULAR, WHERE, fewer).on_average("MixupE deck", "ERM") is None  # CMC without seed 0
 

@@ -1,5 +1,6 @@
 """The studies behind the deck's tables: fair, paired, complete, and conducted by one command that goes on."""
 
+import re
 import signal
 import subprocess
 import sys
@@ -181,6 +182,11 @@ def test_the_command_lists_and_chooses_rows(capsys, tmp_path, monkeypatch):
     assert cli.main(["study", "speech", "--only", "vgg11", "--list"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == sum(run.model == "vgg11" for run in STUDIES["speech"].runs)
+    assert cli.main(["study", "images", "--only", "wrn28_10", "--list"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == sum(run.model == "wrn28_10" for run in STUDIES["images"].runs)
+    erm, mixup = (float(re.search(r"about (.*) minutes", line)[1]) for line in lines[:2])
+    assert erm == mixup == pytest.approx((60 + 30 * 3.96) / 60, abs=0.05)  # a minute, and what is aimed at for an epoch
     assert cli.main(["study", "speech", "--only", "vgg12"]) == 2
     assert "only must name some of lenet, speech_commands, vgg11, vgg13, got vgg12" in capsys.readouterr().err
     assert cli.main(["study", "speech", "--out", str(tmp_path / "runs")]) == 0

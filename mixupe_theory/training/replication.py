@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -157,13 +157,19 @@ class Replication:
         """Wilcoxon's test of two methods over the rows that have both."""
         return signed_rank(*self.means((title, baseline)).T)
 
-    def on_average(self, title: str, baseline: str) -> PairedTest | None:
+    def on_average(self, title: str, baseline: str, among: Collection[str] | None = None) -> PairedTest | None:
         """Two methods over the rows that have both, taken together: the paired test of the errors' means over rows.
 
         The k-th pair is that of the k-th seed or fold. None unless all these rows have the same ones, two or more, and
         their splits are alike. Unlike Wilcoxon's, the test can tell with few rows, and it speaks of these rows alone.
+
+        Args:
+            title: A method.
+            baseline: Another.
+            among: Rows to take; all of them by default.
         """
-        rows = [cells for cells in self.samples.values() if title in cells and baseline in cells]
+        taken = [cells for row, cells in self.samples.items() if among is None or row in among]
+        rows = [cells for cells in taken if title in cells and baseline in cells]
         kinds = {(s.by, *s.units.tolist(), s.overlap > 0) for cells in rows for s in (cells[title], cells[baseline])}
         if len(kinds) != 1 or len(rows[0][title].units) < 2:
             return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,8 +13,14 @@ from mixupe_theory.training.sweeps import sweep
 from mixupe_theory.training.tabulation import table
 
 
-def live(study: Study, runs: Iterable[Run], *, epochs: int | None = None) -> str:
-    """Train some of a study's runs, keep nothing, and return their table of errors, or why there is none.
+def live(
+    study: Study,
+    runs: Iterable[Run],
+    *,
+    epochs: int | None = None,
+    show: Callable[[list[dict]], str] = table,
+) -> str:
+    """Train some of a study's runs, keep nothing, and return what is to be shown of them, or why there is nothing.
 
     Small networks, which are trained together, in float64, so that machines differ as little as possible.
 
@@ -22,6 +28,7 @@ def live(study: Study, runs: Iterable[Run], *, epochs: int | None = None) -> str
         study: The study.
         runs: Of its runs.
         epochs: The schedule is shortened to so many, if given.
+        show: Makes text of their records; by default their table of errors.
     """
     changed = [
         replace(
@@ -33,4 +40,4 @@ def live(study: Study, runs: Iterable[Run], *, epochs: int | None = None) -> str
     ]
     with TemporaryDirectory() as folder:
         outcome = sweep(changed, Path(folder), together=study.together, device="cpu")
-    return outcome.failures[0] if outcome.failures else table(outcome.records)
+    return outcome.failures[0] if outcome.failures else show(outcome.records)
