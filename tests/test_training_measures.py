@@ -86,3 +86,10 @@ def test_a_row_without_records_has_no_numbers(records):
 def test_an_unknown_measure_is_named(records):
     with pytest.raises(ValueError, match=r"name must be one of .*'objective'.*, got 'sharpness'"):
         measure(records, STUDY.rows, "sharpness")
+
+
+def test_losses_have_three_decimals_and_one_row_is_no_sample(records):
+    found = measure(records, {"LeNet": STUDY.rows["LeNet, CIFAR-10"]}, "test_loss")
+    text = as_text(found)
+    assert f"{found.ours['LeNet']['ERM'].mean:.3f}±" in text
+    assert "Wilcoxon" not in text

@@ -70,8 +70,9 @@ class Cell:
     n: int | None
     ids: tuple[str, ...] = ()
 
-    def __str__(self) -> str:
-        return f"{self.mean:.2f}" if np.isnan(self.spread) else f"{self.mean:.2f}±{self.spread:.2f}"
+    def __format__(self, spec: str) -> str:
+        """Mean and spread, each by ``spec``."""
+        return f"{self.mean:{spec}}" if np.isnan(self.spread) else f"{self.mean:{spec}}±{self.spread:{spec}}"
 
 
 @dataclass(frozen=True)

@@ -38,13 +38,19 @@ def _cells(replication: Replication) -> list[list[str]]:
         if c.significant:
             sign = "−" if c.test.difference < 0 else "+"
             marks[c.row, c.title] = marks.get((c.row, c.title), " ") + sign + _SIGNS[c.baseline]
-    table = []
+    table, spec = [], _spec(replication)
     for name, cells in replication.ours.items():
-        printed = [str(replication.deck[name].get(column, "–")) for column in replication.table.methods]
-        own = [f"{cells[t]}{marks.get((name, t), '')}" if t in cells else "–" for t in replication.titles]
+        deck = replication.deck[name]
+        printed = [f"{deck[column]:{spec}}" if column in deck else "–" for column in replication.table.methods]
+        own = [f"{cells[t]:{spec}}{marks.get((name, t), '')}" if t in cells else "–" for t in replication.titles]
         counts = {str(cell.n) for cell in cells.values()}
         table.append([name, *printed, *own, "".join(counts) or "–"])
     return table
+
+
+def _spec(replication: Replication) -> str:
+    """Two decimals of percents, three of anything else."""
+    return ".2f" if replication.table.difference_unit == "points" else ".3f"
 
 
 def _notes(replication: Replication) -> list[str]:
@@ -79,10 +85,11 @@ def _against(replication: Replication, title: str, baseline: str) -> str:
     found = [c for c in replication.comparisons if (c.title, c.baseline) == (title, baseline)]
     below, above = (sum(c.significant and sign * c.test.difference > 0 for c in found) for sign in (-1, 1))
     text = f"{title} against {baseline}: {below} significantly below, {above} above, of {len(found)} rows"
-    if replication.apart:
+    if replication.apart and len(found) > 1:
         text += f"; over rows p = {replication.signed_rank(title, baseline):.2g} (Wilcoxon)"
     if test := replication.on_average(title, baseline):
-        difference = f"{test.difference:+.2f}".replace("-", "−")
+        spec = _spec(replication)
+        difference = f"{test.difference:+{spec}}".replace("-", "−")
         unit = "" if replication.table.difference_unit == "1" else f" {replication.table.difference_unit}"
-        text += f"; on average over rows {difference} ± {test.half_width:.2f}{unit}, p = {test.p:.2g}"
+        text += f"; on average over rows {difference} ± {test.half_width:{spec}}{unit}, p = {test.p:.2g}"
     return text
