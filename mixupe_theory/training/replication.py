@@ -71,7 +71,8 @@ class Cell:
     ids: tuple[str, ...] = ()
 
     def __format__(self, spec: str) -> str:
-        """Mean and spread, each by ``spec``."""
+        """Mean and spread, each by ``spec``, by default with two decimals."""
+        spec = spec or ".2f"
         return f"{self.mean:{spec}}" if np.isnan(self.spread) else f"{self.mean:{spec}}±{self.spread:{spec}}"
 
 
