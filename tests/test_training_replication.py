@@ -140,6 +140,19 @@ def test_text_says_it_all(replication):
     assert sum(line.startswith("- ") for line in markdown) == len(markdown) - 3 - len(TABULAR.rows)
 
 
+def test_the_control_is_not_tested_where_it_is_mixup_once_more():
+    """Without BatchNorm the control is mixup, run by run."""
+    twins = [
+        {**e, "id": f"twin of {e['id']}", "run": {**e["run"], "method": "mixup_clean_forward"}}
+        for e in RECORDS
+        if e["run"]["method"] == "mixup" and e["run"]["data"] == "cmc"
+    ]
+    others = [e for e in RECORDS if (e["run"]["method"], e["run"]["data"]) != ("mixup_clean_forward", "cmc")]
+    found = replicate(TABULAR, WHERE, others + twins, baselines=("ERM", "mixup", "mixup + clean forward"))
+    against = {row: {c.baseline for c in found.comparisons if c.row == row} for row in ("CMC", "Letter")}
+    assert against == {"CMC": {"ERM", "mixup"}, "Letter": {"ERM", "mixup", "mixup + clean forward"}}
+
+
 def test_higher_errors_are_marked_as_such():
     worse = replicate(TABULAR, WHERE, table({"ERM": 0.0, "mixup": -0.001, "MixupE deck": 0.04}))
     assert re.search(r"CMC.*\+e\+m", as_text(worse))

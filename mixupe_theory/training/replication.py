@@ -196,7 +196,8 @@ def replicate(
         rows: For each of its rows what was run, or why nothing was; rows that are not the deck's may follow.
         records: Of all runs; those that belong to no row are left out.
         selection: Of the epoch, one of :data:`mixupe_theory.training.outcomes.SELECTIONS`.
-        baselines: Titles of the methods that MixupE is compared with, where a row has them.
+        baselines: Titles of the methods that MixupE is compared with, where a row has them; not the control where its
+            runs' errors are mixup's.
 
     Raises:
         ValueError: If the table prints no errors; if one of its rows is missing; if a row that is not absent has
@@ -266,14 +267,19 @@ def _compare(
         for name, cells in samples.items()
         for title, sample in cells.items()
         if title.startswith(METHOD) and len(sample.units) > 1
-        for baseline in baselines
-        if baseline in cells
+        for baseline in _present(baselines, cells)
     ]
     adjusted = holm([test.p for *_, test in pairs]) if pairs else []
     return tuple(
         RowComparison(*pair, float(p), _printed(deck[pair[0]], pair[2]))
         for pair, p in zip(pairs, adjusted, strict=True)
     )
+
+
+def _present(baselines: Sequence[str], cells: dict[str, Sample]) -> list[str]:
+    """Those that a row has; not the control where it is mixup once more, run by run, as it is without BatchNorm."""
+    again = {"mixup", CONTROL} <= cells.keys() and np.array_equal(cells["mixup"].values, cells[CONTROL].values)
+    return [name for name in baselines if name in cells and not (again and name == CONTROL)]
 
 
 def _printed(cells: dict[str, Cell], baseline: str) -> float:
