@@ -70,9 +70,8 @@ def study(arguments: argparse.Namespace) -> int:
         runs = [run for run in runs if {run.data, run.model} & set(arguments.only)]
     if arguments.list:
         for run in runs:
-            print(
-                f"{run.id}  {run}", *([f"about {chosen.cost(run) / 60:.1f} minutes"] if chosen.cost else []), sep="  "
-            )
+            about = f"  about {chosen.cost(run) / 60:.1f} minutes" if chosen.cost else ""
+            print(f"{run.id}  {run}{about}")
         return 0
     recorded = arguments.records or arguments.out / RECORDS
     runs, missing = at_hand(runs, {entry["run"]["data"] for entry in records.read(recorded)})

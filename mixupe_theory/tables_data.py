@@ -44,7 +44,9 @@ class Table:
     @property
     def lower_is_better(self) -> bool | None:
         """True of errors, False of accuracies, None of anything else."""
-        return True if "error" in self.unit else False if "accuracy" in self.unit else None
+        if "error" in self.unit:
+            return True
+        return False if "accuracy" in self.unit else None
 
     @property
     def difference_unit(self) -> str:

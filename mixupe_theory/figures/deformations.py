@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 from matplotlib.figure import Figure
 
 from mixupe_theory.figures.base import FigureSpec
@@ -17,8 +18,6 @@ def deformations_data() -> dict[str, np.ndarray]:
     Returns:
         ``rows``: names, of which the first is "none"; ``images``: (rows, 32, 32), 0 where there is no image.
     """
-    import torch  # and the training package, which need not be there for other figures
-
     from mixupe_theory.training.deformations import DEFORMATIONS, deform
 
     image = torch.from_numpy(_letter())[None, None]

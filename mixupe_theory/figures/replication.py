@@ -170,11 +170,7 @@ def _ranks(name: str, what: str) -> FigureSpec:
     )
 
 
-_TABLES = {
-    "tabular": "tabular data (Table 4)",
-    "graphs": "graphs (Table 6)",
-    "speech": "speech (Table 5)",
-}
+_TABLES = {"tabular": "tabular data (Table 4)", "graphs": "graphs (Table 6)", "speech": "speech (Table 5)"}
 _RANKED = ("tabular", "graphs")  # three rows are too few to rank by
 
 FIGURES = (
