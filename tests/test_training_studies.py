@@ -95,6 +95,11 @@ def test_every_variant_and_the_control_on_images(name):
     assert len(found) == len({run.id for run in found})
 
 
+def test_the_exact_q_is_not_trained_in_bfloat16():
+    for run in STUDIES["images"].runs:
+        assert run.precision == ("float32" if run.variant == "exact" else "bfloat16")
+
+
 def test_missing_data_is_left_out_and_named(study, tmp_path, monkeypatch):
     monkeypatch.setenv("MIXUPE_DATA", str(tmp_path))
     runs, missing = at_hand(study.runs)
