@@ -20,7 +20,7 @@ from mixupe_theory.first_order import q_hat
 from mixupe_theory.training.calibration import Calibration
 from mixupe_theory.training.data import Dataset
 from mixupe_theory.training.deformations import DEFORMATIONS, deform
-from mixupe_theory.training.evaluation import BATCH
+from mixupe_theory.training.evaluation import BATCH, outputs
 from mixupe_theory.training.models.staged import Staged
 from mixupe_theory.training.ranks import Ranks
 from mixupe_theory.training.runs import Run
@@ -48,17 +48,12 @@ def examine(model: Staged, dataset: Dataset, run: Run, ranks: Ranks = Ranks()) -
     parts = [Calibration.none()]  # a process may have no share
     for indices in torch.arange(n, device=device).split(BATCH)[ranks.rank :: ranks.size]:
         batch = dataset.prepared(test[indices], run.dtype)
-
-        def logits(x: torch.Tensor) -> torch.Tensor:
-            with run.autocast(device.type):
-                return model(x).double()
-
-        clean = logits(batch.inputs)
+        clean = outputs(model, batch.inputs, run)
         parts.append(Calibration.of(clean, batch.targets))
         means += _logits(clean, batch.targets)
         for place, matrices in enumerate(drawn.values()):
             deformed = deform(batch.inputs, matrices[indices.cpu().numpy()])
-            wrong[place] += (logits(deformed).argmax(1) != batch.targets).sum()
+            wrong[place] += (outputs(model, deformed, run).argmax(1) != batch.targets).sum()
     model.train(training)
     wrong, means = (ranks.sum(sums) / n for sums in (wrong, means))
     counts = asdict(Calibration.sum(parts))
