@@ -60,7 +60,8 @@ def draw_intervals(data: dict[str, np.ndarray]) -> Figure:
         axis.set_xscale("symlog", linthresh=1)  # linear up to 1: differences of 0.1 and intervals of 10 in one table
         axis.tick_params(axis="y", length=0)
     reach = 1.3 * np.nanmax(np.abs([1.2, *data["at"].flat, *data["deck"].flat]))
-    ticks = [sign * size for sign in (-1, 1) for size in (0.5, 1, 3, 10, 30) if size < reach]
+    sizes = (1, 3, 10, 30) if len(axes) > 2 else (0.5, 1, 3, 10, 30)  # three panels have no room for the 0.5
+    ticks = [sign * size for sign in (-1, 1) for size in sizes if size < reach]
     axes[0].set(xlim=(-reach, reach), ylim=(rows - 0.5, -0.5))
     axes[0].set_yticks(range(rows), data["rows"])
     axes[0].set_xticks([0, *ticks], ["0", *(f"{tick:g}".replace("-", "−") for tick in ticks)])
