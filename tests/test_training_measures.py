@@ -38,8 +38,13 @@ def logits(entry):
 
 
 def reading(entry, name):
+    if name == "gap":
+        return reading(entry, "test_loss") - reading(entry, "train_loss")
     if name in ("objective", "train_loss", "test_loss"):
         return entry["epochs"][entry["run"]["recipe"]["epochs"] - 1][name]
+    if name == "deformed":
+        errors = entry["examination"]["deformations"].values()
+        return 100 - 100 * sum(errors) / 8
     if name in ("ece", "overconfidence"):
         bins = zip(*(entry["examination"]["calibration"][of] for of in ("confidence", "correct")), strict=True)
         gaps = [sure - right for sure, right in bins]

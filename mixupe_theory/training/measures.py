@@ -1,9 +1,9 @@
-"""What records of runs on images hold besides errors, method beside method: losses, calibration, logits.
+"""What records of runs on images hold besides errors, method beside method: losses, robustness, calibration, logits.
 
 The last epoch's ``objective`` is the mean over its steps of what was minimized: for mixup the mixed loss, for MixupE
 eta_hat (L_mix + eta R), which by the choice of eta_hat has the value of L_mix on that batch. The other losses are of
 clean images, neither mixed nor augmented, after the epoch: those trained on (or a sample, as the record's ``split``
-says) and those of the test part.
+says) and those of the test part; the generalization gap is between these two.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
+
+import numpy as np
 
 from mixupe_theory import _validation as check
 from mixupe_theory.tables_data import Table
@@ -39,11 +41,22 @@ def _logits(unit: str, name: str) -> Measure:
     return Measure(unit, lambda entry: entry["examination"]["logits"][name])
 
 
+def _gap(entry: dict) -> float:
+    last = entry["epochs"][-1]
+    return last["test_loss"] - last["train_loss"]
+
+
+def _deformed(entry: dict) -> float:
+    return 100 * (1 - float(np.mean(list(entry["examination"]["deformations"].values()))))
+
+
 MEASURES: Mapping[str, Measure] = MappingProxyType(
     {
         "objective": _loss("training objective (nats)", "objective"),
         "train_loss": _loss("training loss on clean images (nats)", "train_loss"),
         "test_loss": _loss("test loss (nats)", "test_loss"),
+        "gap": Measure("generalization gap (nats)", _gap),
+        "deformed": Measure("mean accuracy over deformations (%)", _deformed),
         "ece": Measure("expected calibration error (%)", lambda entry: 100 * Calibration.recorded(entry).ece),
         "overconfidence": Measure("overconfidence (%)", lambda entry: 100 * Calibration.recorded(entry).overconfidence),
         "entropy": _logits("mean entropy of predictions (nats)", "entropy"),
@@ -52,7 +65,7 @@ MEASURES: Mapping[str, Measure] = MappingProxyType(
         "margin": _logits("mean margin of logits (1)", "margin"),
     }
 )
-"""By name; the last six are of the test part."""
+"""By name; from "deformed" on they are of the test part."""
 
 
 def measure(
