@@ -45,6 +45,18 @@ MUTANTS = {
         "return paired_test(second, first, float(",
         "training.speech-above-erm",
     ),
+    "losses of the first epoch": (
+        "training/measures.py",
+        'lambda entry: entry["epochs"][-1][name]',
+        'lambda entry: entry["epochs"][0][name]',
+        "training.losses-against-erm",
+    ),
+    "not all of the deformations": (
+        "training/measures.py",
+        '["deformations"].values())',
+        '["deformations"].values())[:4]',
+        "training.robustness-small",
+    ),
     "sign of the y term": (
         "theorem1.py",
         "-(delta * targets).sum(-1), 1)",

@@ -1,11 +1,21 @@
 """The ledger: every claim of the deck, its check, its control, its verdict."""
 
-from mixupe_theory.claims import implicit_bias, mixup_loss, objective, open, tables, theorem1, theorem2, training
+from mixupe_theory.claims import (
+    implicit_bias,
+    mixup_loss,
+    objective,
+    open,
+    tables,
+    theorem1,
+    theorem2,
+    training,
+    training_images,
+)
 from mixupe_theory.claims.ledger import Claim, Evidence, Row, recompute
 
 CLAIMS: dict[str, Claim] = {
     claim.id: claim
-    for module in (mixup_loss, theorem1, objective, implicit_bias, theorem2, tables, training, open)
+    for module in (mixup_loss, theorem1, objective, implicit_bias, theorem2, tables, training, training_images, open)
     for claim in module.CLAIMS
 }
 

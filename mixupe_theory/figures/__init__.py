@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from mixupe_theory.figures import (
     bench,
+    calibration,
+    deformations,
     implicit_bias,
     implicit_bias_ends,
     learning_curves,
+    losses,
     mixup_loss,
     objective,
     replication,
+    robustness,
     selections,
     tables,
     theorem1,
@@ -36,6 +40,10 @@ _MODULES = (
     replication,
     selections,
     learning_curves,
+    losses,
+    calibration,
+    deformations,
+    robustness,
 )
 FIGURES: dict[str, FigureSpec] = {spec.name: spec for module in _MODULES for spec in module.FIGURES}
 
