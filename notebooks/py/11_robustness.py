@@ -25,7 +25,8 @@
 #
 # What we find: on average over the eight deformations and the three rows of [07_images](07_images.ipynb), MixupE `deck` is -0.1 ± 0.6
 # points from mixup and -0.3 ± 0.6 from manifold mixup; the deck's gain on mixup is 2.6 points. No variant's mean over the eight
-# differs significantly in any row; of the PreActResNet's 64 differences in single deformations one does, `official_v3` against manifold mixup. In the deck itself MixupE and manifold mixup have the same mean over the eight rows, to 0.2 points: what it wins
+# differs significantly in any row; of the PreActResNet's 64 differences in single deformations one does, `official_v3` against
+# manifold mixup. In the deck itself MixupE and manifold mixup have the same mean over the eight rows, to 0.2 points: what it wins
 # by rotating and zooming in, it loses by zooming out. Our PreActResNet shows no such pattern.
 #
 # A sentence for a referee: *with small networks on a part of CIFAR the deck's gains in robustness are not seen; its own table
@@ -169,6 +170,7 @@ Markdown(report.evidence_markdown(verdicts))
 # %% [markdown]
 # ## Limits
 #
-# - A small network, a twenty-fifth of CIFAR-10: accuracies lie far below those of the deck's network, and differences may.
+# - Small networks, a fifth or a twenty-fifth of the training images: accuracies lie far below those of the deck's network, and
+#   differences may.
 # - The eight rows are of the same networks, so that they are no sample to rank or to sign over; averages over them are tested
 #   seed by seed.
