@@ -39,7 +39,7 @@ class Signs:
                 entry["epochs"][-1] |= {name: by * entry["epochs"][-1][name] for name, by in factors.items()}
         for name in names:
             found = measure(entries, rows, name, baselines)
-            self.agrees &= scipy_agrees(found, entries, lambda _, own, name=name: _raw(own, name))
+            self.agrees &= scipy_agrees(found, entries, lambda own, name=name: _raw(own, name))
             tests |= {(c.row, name, c.baseline): c.test for c in found.comparisons if c.title == METHOD}
         adjusted = dict(zip(tests, holm([test.p for test in tests.values()]), strict=True))
         self.of = {key: int(np.sign(test.difference)) * (adjusted[key] <= LEVEL) for key, test in tests.items()}

@@ -43,21 +43,21 @@ def _table(name: str, entries: list[dict], selection: str | None = None) -> Repl
 
 
 def scipy_agrees(
-    found: Replication, entries: list[dict], raw: Callable[[str, list[dict]], list[float]] | None = None
+    found: Replication, entries: list[dict], raw: Callable[[list[dict]], list[float]] | None = None
 ) -> bool:
     """Whether SciPy's paired t tests of what the raw records hold have the p-values of the table's plain ones.
 
     Args:
         found: The table.
         entries: The records.
-        raw: Reads the values of a row off records, up to a factor; by default the errors.
+        raw: Reads values off records, up to a factor; by default the errors.
     """
     lines = {entry["id"]: entry for entry in entries}
-    raw = raw or (lambda row, entries: _raw(found.selection, entries))
+    raw = raw or (lambda entries: _raw(found.selection, entries))
     for comparison in found.comparisons:
         cells = found.ours[comparison.row]
         pair = (cells[title] for title in (comparison.title, comparison.baseline))
-        first, second = (np.array(raw(comparison.row, [lines[id] for id in cell.ids])) for cell in pair)
+        first, second = (np.array(raw([lines[id] for id in cell.ids])) for cell in pair)
         same = np.ptp(first - second) == 0  # SciPy's t would be 0/0
         if not same and not abs(stats.ttest_rel(first, second).pvalue - comparison.test.p_plain) < _AGREE:
             return False
@@ -107,7 +107,7 @@ def _deformed(change: Callable[[float], float] | None) -> tuple[Replication, boo
     from mixupe_theory.training.robustness import BASELINES
     from mixupe_theory.training.studies import STUDIES
 
-    def raw(row: str, entries: list[dict]) -> list[float]:
+    def raw(entries: list[dict]) -> list[float]:
         return [sum(entry["examination"]["deformations"].values()) for entry in entries]
 
     entries = read_records("images-small")
@@ -145,7 +145,7 @@ def alike(name: str, change: Callable[[float], float] | None = None) -> Evidence
 
 
 def within_the_gain(name: str, change: Callable[[float], float] | None = None) -> Evidence:
-    """Do they differ from it by less than what the deck's MixupE gains on mixup, on average over its rows of CIFAR?"""
+    """Do all variants differ from mixup by less than the deck's MixupE gains, on average over rows (its, of CIFAR)?"""
     from mixupe_theory.tables_data import IMAGES
 
     entries = read_records(name, change)
@@ -157,7 +157,7 @@ def within_the_gain(name: str, change: Callable[[float], float] | None = None) -
 
 
 def deformed_within_the_gain(change: Callable[[float], float] | None = None) -> Evidence:
-    """Do their accuracies on deformed images by less than the deck's MixupE gains there, on average over its rows?"""
+    """Do all variants differ from mixup, on deformed images, by less than the deck's MixupE gains there, on average?"""
     from mixupe_theory.tables_data import ROBUSTNESS
 
     gain = float(np.mean([cells["MixupE"][0] - cells["Mixup"][0] for cells in ROBUSTNESS.rows.values()]))
